@@ -1,0 +1,3 @@
+"""The story of one bad hour, played in a real Airflow: ``python -m demo``."""
+
+from __future__ import annotations
