@@ -1,0 +1,193 @@
+"""
+The metadata databases that tests run on: SQLite always, PostgreSQL wherever it can be reached or started.
+
+A PostgreSQL server is, in this order: the one that ``ANDON_TEST_POSTGRES`` names (a URL of a database whose
+user may create others), one on this machine's port 5432, one started for us in a temporary folder.
+
+``python -m tests.databases`` says which one it would be, and exits with 1 if there is none.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from sqlalchemy.engine import URL, make_url
+
+POSTGRES_VARIABLE = "ANDON_TEST_POSTGRES"
+_DRIVER = "postgresql+psycopg2"
+_PROGRAM_FOLDERS = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/usr/local/pgsql/bin",
+    "/usr/local/opt/postgresql*/bin",
+    "/opt/homebrew/opt/postgresql*/bin",
+)
+
+
+class NoPostgres(Exception):
+    """There is no PostgreSQL server, and none can be started; the message says what was tried."""
+
+
+@contextmanager
+def postgres_server() -> Iterator[URL]:
+    """Yield the URL of a database on a server on which databases may be created."""
+    if named := os.environ.get(POSTGRES_VARIABLE):
+        url = make_url(named).set(drivername=_DRIVER)
+        if problem := _unusable(url):
+            raise NoPostgres(f"{POSTGRES_VARIABLE}={url} cannot be used: {problem}")
+        yield url
+        return
+    tried = []
+    for url in _usual_places():
+        problem = _unusable(url)
+        if not problem:
+            yield url
+            return
+        tried.append(f"{url}: {problem}")
+    with _private_server(tried) as url:
+        yield url
+
+
+@contextmanager
+def new_postgres_database(server: URL, prefix: str = "lean_test_") -> Iterator[URL]:
+    """Create a database with a random name, and drop it at the end, whoever is still connected to it."""
+    name = prefix + secrets.token_hex(6)
+    _execute(server, f'CREATE DATABASE "{name}"')
+    try:
+        yield server.set(database=name)
+    finally:
+        _execute(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def text_of(url: URL) -> str:
+    """The URL as Airflow's configuration takes it, password included."""
+    return url.render_as_string(hide_password=False)
+
+
+def server_version(url: URL) -> str:
+    return _execute(url, "SHOW server_version", fetch=True).split()[0]
+
+
+def _usual_places() -> Iterator[URL]:
+    yield URL.create(_DRIVER, username="postgres", host="127.0.0.1", port=5432, database="postgres")
+    for folder in ("/var/run/postgresql", "/tmp"):
+        if Path(folder, ".s.PGSQL.5432").exists():
+            yield URL.create(
+                _DRIVER, username=getpass.getuser(), database="postgres", query={"host": folder, "port": "5432"}
+            )
+
+
+def _unusable(url: URL) -> str | None:
+    """Why no databases can be created there; None if they can."""
+    try:
+        allowed = _execute(
+            url, "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user", fetch=True
+        )
+    except psycopg2.Error as error:
+        return str(error).strip().replace("\n", " ")
+    return None if allowed else "its user may not create databases"
+
+
+def _execute(url: URL, statement: str, *, fetch: bool = False) -> Any:
+    connection = psycopg2.connect(text_of(url.set(drivername="postgresql")), connect_timeout=5)
+    connection.autocommit = True  # CREATE DATABASE runs in no transaction
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchone()[0] if fetch else None
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _private_server(tried: list[str]) -> Iterator[URL]:
+    """Start a server of our own; PostgreSQL refuses to run as root, so root lends it another user."""
+    programs = _programs()
+    if programs is None:
+        raise NoPostgres("; ".join([*tried, "and no initdb was found to start one with"]))
+    identity = _other_user() if os.geteuid() == 0 else {}
+    folder = Path(tempfile.mkdtemp(prefix="lean-postgres-", dir="/tmp"))  # short enough for a socket's path
+    data, log = folder / "data", folder / "log"
+    try:
+        if identity:
+            os.chown(folder, identity["user"], identity["group"])
+
+        def call(program: str, *arguments: str) -> None:
+            done = subprocess.run(
+                [str(programs / program), *arguments],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+                **identity,
+            )
+            if done.returncode:
+                detail = log.read_text() if log.exists() else ""
+                raise NoPostgres("; ".join([*tried, f"{program} failed: {done.stderr} {detail}".strip()]))
+
+        call("initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        port = _free_port()
+        options = (
+            f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} "
+            "-c fsync=off -c max_connections=200"
+        )
+        call("pg_ctl", "-D", str(data), "-l", str(log), "-o", options, "-w", "-t", "60", "start")
+        try:
+            yield URL.create(
+                _DRIVER, username="postgres", host="127.0.0.1", port=port, database="postgres"
+            )
+        finally:
+            call("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _programs() -> Path | None:
+    """The folder that holds both initdb and pg_ctl, of the newest version found."""
+    folders = [Path(found).resolve().parent for found in [shutil.which("initdb")] if found]
+    for pattern in _PROGRAM_FOLDERS:
+        folders += sorted(Path("/").glob(pattern.lstrip("/")), key=_version_in, reverse=True)
+    return next((f for f in folders if (f / "initdb").exists() and (f / "pg_ctl").exists()), None)
+
+
+def _version_in(folder: Path) -> int:
+    return int("".join(filter(str.isdigit, folder.parent.name)) or 0)
+
+
+def _other_user() -> dict[str, Any]:
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    raise NoPostgres("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+if __name__ == "__main__":
+    try:
+        with postgres_server() as server_url:
+            print(f"PostgreSQL {server_version(server_url)} at {server_url}")
+    except NoPostgres as reason:
+        sys.exit(f"no PostgreSQL: {reason}")
