@@ -2,8 +2,8 @@
 One pytest process, one metadata database: Airflow reads its configuration when it is imported.
 
 ``ANDON_TEST_BACKEND`` chooses it, ``sqlite`` (default) or ``postgres``; ``make test`` runs both. What follows
-until the fixtures happens before Airflow is imported anywhere. The database itself is made when the first test
-asks for it, in a folder or under a name of its own, and is gone at the end.
+until the fixtures happens before Airflow is imported anywhere. The database has a folder or a name of its
+own, is migrated when the first test asks for it, and is gone at the end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import atexit
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +22,8 @@ import pytest
 from tests.databases import NoPostgres, new_postgres_database, postgres_server, text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.orm import Session
 
 BACKENDS = ("sqlite", "postgres")
@@ -66,7 +67,7 @@ def _close_resources(owner: int) -> None:
 
 
 if any(name.partition(".")[0] == "airflow" for name in sys.modules):
-    raise pytest.UsageError("Airflow was imported before tests/conftest.py: it would use the machine's database")
+    raise pytest.UsageError("Airflow was imported before tests/conftest.py could choose its database")
 _resources = ExitStack()
 atexit.register(_close_resources, os.getpid())
 _home = Path(_resources.enter_context(tempfile.TemporaryDirectory(prefix="lean-airflow-home-")))
@@ -187,7 +188,8 @@ def _empty_tables() -> None:
         if not filled:
             return
         if connection.dialect.name == "postgresql":
-            connection.execute(text("SET LOCAL lock_timeout = '15s'"))  # a session left open: say so, don't hang
+            # A session that a test left open makes this fail, not hang.
+            connection.execute(text("SET LOCAL lock_timeout = '15s'"))
             connection.execute(text(f"TRUNCATE {', '.join(filled)} RESTART IDENTITY CASCADE"))
             connection.commit()
             return

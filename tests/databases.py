@@ -18,13 +18,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from sqlalchemy.engine import URL, make_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 POSTGRES_VARIABLE = "ANDON_TEST_POSTGRES"
 _DRIVER = "postgresql+psycopg2"
@@ -85,9 +87,8 @@ def _usual_places() -> Iterator[URL]:
     yield URL.create(_DRIVER, username="postgres", host="127.0.0.1", port=5432, database="postgres")
     for folder in ("/var/run/postgresql", "/tmp"):
         if Path(folder, ".s.PGSQL.5432").exists():
-            yield URL.create(
-                _DRIVER, username=getpass.getuser(), database="postgres", query={"host": folder, "port": "5432"}
-            )
+            socket_folder = {"host": folder, "port": "5432"}
+            yield URL.create(_DRIVER, username=getpass.getuser(), database="postgres", query=socket_folder)
 
 
 def _unusable(url: URL) -> str | None:
@@ -140,7 +141,12 @@ def _private_server(tried: list[str]) -> Iterator[URL]:
                 detail = log.read_text() if log.exists() else ""
                 raise NoPostgres("; ".join([*tried, f"{program} failed: {done.stderr} {detail}".strip()]))
 
-        call("initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        call(
+            "initdb",
+            "-D",
+            str(data),
+            *["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+        )
         port = _free_port()
         options = (
             f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} "
@@ -148,9 +154,7 @@ def _private_server(tried: list[str]) -> Iterator[URL]:
         )
         call("pg_ctl", "-D", str(data), "-l", str(log), "-o", options, "-w", "-t", "60", "start")
         try:
-            yield URL.create(
-                _DRIVER, username="postgres", host="127.0.0.1", port=port, database="postgres"
-            )
+            yield URL.create(_DRIVER, username="postgres", host="127.0.0.1", port=port, database="postgres")
         finally:
             call("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
     finally:

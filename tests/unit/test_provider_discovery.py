@@ -39,7 +39,7 @@ def test_python_versions_are_those_of_airflow():
     def pythons(package: str) -> set[str]:
         prefix = "Programming Language :: Python :: 3."
         classifiers = distribution(package).metadata.get_all("Classifier") or []
-        return {line.removeprefix("Programming Language :: ") for line in classifiers if line.startswith(prefix)}
+        return {line.removeprefix(prefix) for line in classifiers if line.startswith(prefix)}
 
     assert pythons(PACKAGE) == pythons("apache-airflow-core")
 
