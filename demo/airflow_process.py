@@ -45,6 +45,16 @@ class AirflowFailed(AssertionError):
     """Airflow did not do what was waited for; the message carries its state and the ends of its logs."""
 
 
+def sqlite_url(folder: Path, name: str = "airflow") -> str:
+    """
+    Return the URL of a SQLite file.
+
+    :param folder: where it is, or will be
+    :param name: its name, without ``.db``
+    """
+    return f"sqlite:///{folder / name}.db"
+
+
 def free_port() -> int:
     """Return a TCP port that nobody listens on at this moment."""
     with socket.socket() as probe:
@@ -180,7 +190,7 @@ class RunningAirflow:
         component.wait()
 
     def stop(self) -> None:
-        """Kill every process of this Airflow; tasks are in process groups of their own and outlive their scheduler."""
+        """Kill every process of this Airflow, also tasks: they are in process groups of their own."""
         for name in list(self._components):
             self.kill_component(name)
         for process in self._own_processes():
@@ -189,6 +199,12 @@ class RunningAirflow:
         if "engine" in self.__dict__:
             self.engine.dispose()
         self.rest.close()
+
+    @property
+    def kill_command(self) -> str:
+        """What a person types to end an Airflow that was left running."""
+        groups = " ".join(f"-{component.pid}" for component in self._components.values())
+        return f"kill -9 -- {groups}; rm -r {self.home}"
 
     def _own_processes(self) -> list[psutil.Process]:
         found = []
@@ -200,7 +216,7 @@ class RunningAirflow:
 
     def _is_healthy(self) -> bool:
         states = self.rest.health()
-        expected = {"metadatabase", "scheduler", "dag_processor"} | ({"triggerer"} if self.triggerer else set())
+        expected = ["metadatabase", "scheduler", "dag_processor"] + ["triggerer"] * self.triggerer
         if any(states.get(name) != "healthy" for name in expected):
             return False
         running = self.rows("SELECT count(*) FROM job WHERE job_type = 'SchedulerJob' AND state = 'running'")
@@ -229,9 +245,8 @@ class RunningAirflow:
             check=False,
         )
         if check and done.returncode:
-            raise AirflowFailed(
-                f"airflow {' '.join(arguments)}: exit {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-            )
+            output = f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+            raise AirflowFailed(f"airflow {' '.join(arguments)}: exit {done.returncode}\n{output}")
         return done
 
     @cached_property
@@ -292,7 +307,7 @@ class RunningAirflow:
             time.sleep(interval)
 
     def is_quiet(self) -> bool:
-        """Whether no run and no task instance is on its way (runs that are held until a far date do not count)."""
+        """Whether no run and no task is on its way; runs that are held until a far date do not count."""
         busy = self.rows(
             "SELECT (SELECT count(*) FROM dag_run WHERE state = 'running' "
             "        OR (state = 'queued' AND run_after <= :now)) "
