@@ -347,6 +347,17 @@ class RunningAirflow:
         return "\n".join(parts)
 
 
+def is_alive(pid: int) -> bool:
+    """
+    Whether a process still runs; one that has ended and was not yet waited for does not.
+
+    :param pid: its number
+    """
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def _descendants(pid: int) -> list[psutil.Process]:
     with suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).children(recursive=True)
@@ -354,4 +365,4 @@ def _descendants(pid: int) -> list[psutil.Process]:
 
 
 def _utc_now() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+    return time.strftime("%Y-%m-%d %H:%M:%S+00:00", time.gmtime())

@@ -75,6 +75,28 @@ def find(answer: Any, *names: str) -> Any:
     return None
 
 
+def is_said(answer: Any, *words: str) -> bool:
+    """
+    Whether one record of the answer contains all these words as values.
+
+    :param answer: decoded JSON
+    :param words: values, or members of lists that are values
+    """
+    if isinstance(answer, list):
+        return any(is_said(part, *words) for part in answer)
+    if not isinstance(answer, dict):
+        return False
+    said = set()
+    for value in answer.values():
+        if isinstance(value, str):
+            said |= {value, *value.replace(" ", "").split(",")}
+        elif isinstance(value, list):
+            said |= {part for part in value if isinstance(part, str)}
+    if said.issuperset(words):
+        return True
+    return any(is_said(value, *words) for value in answer.values())
+
+
 def _find_one(answer: Any, name: str) -> Any:
     if isinstance(answer, dict):
         if answer.get(name) is not None:

@@ -8,15 +8,14 @@ somebody finds that the till delivered one hour a hundred times too high.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from demo import truth
-from demo.airflow_process import AirflowFailed, RunningAirflow
-from demo.andon import STILL_SETTLING, Andon, find
+from demo.airflow_process import AirflowFailed, RunningAirflow, is_alive
+from demo.andon import STILL_SETTLING, Andon, find, is_said
 
 if TYPE_CHECKING:
     from demo.shop_database import Execution, ShopDatabase
@@ -42,6 +41,11 @@ UNTIL_TOLD = 600.0
 A_WHILE = 3.0
 REASON = "Till delivered 05:00 in cents as if they were euros"
 
+LABELS = {
+    "held": ["marketing_budget"],
+    "stopped": ["weekly_forecast"],
+    "tainted": ["clean_orders", "enriched_orders", "daily_revenue", "revenue_mail"],
+}
 PARTITIONS_OF_BAD_DATA = frozenset(
     {
         f"orders/{BAD_HOUR}",
@@ -141,10 +145,14 @@ class Story:
         self._cord = str(find(pulled, "cord_id", "cord", "id"))
         self._show(f"Cord {self._cord} is pulled", pulled)
 
-        self.airflow.wait_until(lambda: not _is_alive(forecast.pid), "the forecast's process to end", 30)
+        self.airflow.wait_until(lambda: not is_alive(forecast.pid), "the forecast's process to end", 30)
         tell.say(f"the forecast's process is gone {time.time() - self.pulled_at:.1f} s after the pull")
         self._show("Open cords", self.andon("list"))
-        self._show("What it holds, stopped and tainted, and whose it is", self.andon("show", self._cord))
+        shown = self.andon("show", self._cord)
+        self._show("What it holds, stopped and tainted, and whose it is", shown)
+        for label, dag_ids in LABELS.items():
+            for dag_id in dag_ids:
+                self.promise(is_said(shown, dag_id, label), f"the cord says that {dag_id} is {label}")
         (forecast_run,) = self._run_ids("weekly_forecast", WEEK)
         self._show("Why does the forecast not run?", self.andon("why", "weekly_forecast", forecast_run))
 
@@ -152,9 +160,7 @@ class Story:
             lambda: all(self._ended("enriched_orders", hour) for hour in MONDAYS_HOURS), "Monday's hours"
         )
         self.promise(True, "Monday's hours went through while the cord was open")
-        self.promise(
-            _is_alive(saturday.pid), "marketing's Saturday was not disturbed: still the same process"
-        )
+        self.promise(is_alive(saturday.pid), "marketing's Saturday was not disturbed: still the same process")
         self.shop.set_pace({})
         self.airflow.wait_until(lambda: self._ended("marketing_budget", SATURDAY), "marketing's Saturday")
         tell.say("marketing's Saturday is finished; its only slot is free now")
@@ -317,11 +323,3 @@ class Story:
             self.teller.table(title, columns, [[row.get(name) for name in columns] for row in answer])
         else:
             self.teller.say(f"{title}: {answer or 'nothing'}")
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

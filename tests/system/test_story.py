@@ -15,10 +15,9 @@ from tests.system.harness import airflow_on_postgres, fresh_database
 pytestmark = [pytest.mark.system, pytest.mark.postgres]
 
 
-@pytest.mark.parametrize("ending", ["none", "cord"])
-def test_every_promise_of_the_story_is_kept(tmp_path: Path, ending: str) -> None:
+def test_every_promise_of_the_story_is_kept(tmp_path: Path) -> None:
     with fresh_database() as shop_url:
         shop = ShopDatabase(shop_url)
         with airflow_on_postgres(tmp_path, DAGS_FOLDER, environment=shop.airflow_connection) as airflow:
-            broken_promises = play(airflow, shop, Teller(), ending)
+            broken_promises = play(airflow, shop, Teller())
     assert broken_promises == []
