@@ -38,7 +38,7 @@ from demo.airflow_rest import AirflowRest
 T = TypeVar("T")
 
 STARTUP_SECONDS = 120.0
-LOG_TAIL_LINES = 25
+LOG_TAIL_LINES = 12
 
 
 class AirflowFailed(AssertionError):
@@ -342,8 +342,10 @@ class RunningAirflow:
             )
             parts.append("-- runs that are not successful\n" + "\n".join(map(str, runs)))
         for log in sorted(self.home.glob("*.log")):
-            lines = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-            parts.append(f"-- end of {log}\n" + "\n".join(lines))
+            lines = log.read_text(errors="replace").splitlines()
+            errors = [line for line in lines if "[error" in line or "[critical" in line]
+            parts.append(f"-- errors in {log}\n" + "\n".join(errors[-LOG_TAIL_LINES:]))
+            parts.append(f"-- end of {log}\n" + "\n".join(lines[-LOG_TAIL_LINES:]))
         return "\n".join(parts)
 
 
