@@ -1,0 +1,55 @@
+"""
+Seeing every start: one hook into the scheduler's own decision, before a task instance is scheduled.
+
+``DagRun._get_ready_tis`` asks ``TaskInstance.get_failed_dep_statuses`` of every task instance that it is about
+to schedule: first tries, retries, reschedules, what a person cleared inside a running run, mapped expansions,
+tasks that start in the triggerer, and ``airflow dags test``. Airflow's page of a task instance's unmet
+dependencies asks it, too, and so says why a task is held.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from airflow.models.taskinstance import TaskInstance
+from airflow.ti_deps.dep_context import DepContext
+from airflow.ti_deps.deps.base_ti_dep import TIDepStatus
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+log = logging.getLogger(__name__)
+
+DEPENDENCY = "Andon cord"
+
+Judge = Callable[[TaskInstance, bool, "Session"], str | None]
+"""Returns why the task instance may not start; the second argument asks it to be parked as well."""
+
+
+def install(judge: Judge) -> None:
+    """Ask ``judge`` of every task instance that Airflow would start otherwise; once per process."""
+    original: Any = TaskInstance.get_failed_dep_statuses
+    if getattr(original, "asks_andon", False):
+        return
+
+    @functools.wraps(original)
+    def get_failed_dep_statuses(
+        self: TaskInstance, dep_context: DepContext | None = None, *, session: Any = None
+    ) -> Iterator[TIDepStatus]:
+        if session is None:
+            yield from original(self, dep_context=dep_context)
+            return
+        failed = list(original(self, dep_context=dep_context, session=session))
+        yield from failed
+        if failed:
+            return
+        schedules = dep_context is not None and dep_context.flag_upstream_failed
+        reason = judge(self, schedules, session)
+        if reason is not None:
+            yield TIDepStatus(DEPENDENCY, False, reason)
+
+    get_failed_dep_statuses.asks_andon = True  # type: ignore[attr-defined]
+    TaskInstance.get_failed_dep_statuses = get_failed_dep_statuses  # type: ignore[method-assign]

@@ -1,0 +1,208 @@
+"""
+Holding, stopping and letting go: the brake's writes to Dag runs and task instances.
+
+Every function works under row locks that :func:`lock_runs` took, in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, tuple_
+
+from airflow._shared.timezones.timezone import utcnow
+from airflow.configuration import conf
+from airflow.models.dagrun import DagRun
+from airflow.models.log import Log
+from airflow.models.taskinstance import TaskInstance
+from airflow.utils.state import DagRunState, State, TaskInstanceState
+from airflow_lean_provider.airflow_internals.lineage import chunks
+from airflow_lean_provider.rules.facts import Run, Task, Try
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+HELD_UNTIL = datetime(2037, 12, 31, tzinfo=timezone.utc)
+"""
+The ``run_after`` of a held run: both scheduler queries leave it alone until then
+(``DagRun.get_queued_dag_runs_to_set_running``, ``get_running_dag_runs_to_examine``). Any moment in the future
+would do, since a hold ends by an event; MariaDB's TIMESTAMP ends in January 2038.
+"""
+
+AUDIT_OWNER = "andon"
+
+
+def lock_runs(runs: Collection[Run], *, session: Session) -> dict[Run, DagRun]:
+    """
+    Lock the runs, then their task instances, waiting for whoever has them, and read them anew.
+
+    ``FOR NO KEY UPDATE``: the foreign-key share lock that a publication takes on a run that it is consumed by
+    does not wait for us, so that no cycle of locks can form (``with_row_locks`` defaults to the same).
+    """
+    locked: dict[Run, DagRun] = {}
+    for some in chunks(sorted(runs)):
+        for dag_run in session.scalars(
+            select(DagRun)
+            .where(tuple_(DagRun.dag_id, DagRun.run_id).in_([tuple(r) for r in some]))
+            .order_by(DagRun.id)
+            .with_for_update(of=DagRun, key_share=True)
+            .execution_options(populate_existing=True)
+        ).unique():
+            locked[Run(dag_run.dag_id, dag_run.run_id)] = dag_run
+    return locked
+
+
+def lock_tasks(tasks: Collection[Task], *, session: Session) -> dict[Task, TaskInstance]:
+    """Lock the task instances, in one order, and read them anew."""
+    locked: dict[Task, TaskInstance] = {}
+    for some in chunks(sorted(tasks)):
+        for ti in session.scalars(
+            select(TaskInstance)
+            .where(
+                tuple_(
+                    TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index
+                ).in_([tuple(t) for t in some])
+            )
+            .order_by(
+                TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index
+            )
+            .with_for_update(of=TaskInstance)
+            .execution_options(populate_existing=True)
+        ).unique():
+            locked[Task(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)] = ti
+    return locked
+
+
+def hold(dag_run: DagRun) -> datetime:
+    """
+    Hold the run as a whole: it costs no slot, no trigger and no query while it waits.
+
+    :return: the run's own ``run_after``
+    """
+    own = dag_run.run_after
+    if dag_run.state != DagRunState.QUEUED:
+        dag_run.set_state(DagRunState.QUEUED)
+    dag_run.run_after = HELD_UNTIL
+    dag_run.last_scheduling_decision = None
+    return own
+
+
+def let_go(dag_run: DagRun, run_after: datetime) -> bool:
+    """
+    Undo :func:`hold`.
+
+    :return: False if somebody else has changed the run meanwhile, which is left as they want it
+    """
+    if dag_run.run_after != HELD_UNTIL:
+        return False
+    dag_run.run_after = run_after
+    return True
+
+
+def put_back(dag_run: DagRun) -> None:
+    """Let the scheduler ask again in its next loop: what to do when a start could not be judged."""
+    dag_run.set_state(DagRunState.QUEUED)
+
+
+def stop(ti: TaskInstance, *, session: Session) -> Try | None:
+    """
+    Take the task instance back to its beginning, wherever it is, without using up a retry.
+
+    Its id is rotated, so that a start that is under way gets 404 from ``PATCH .../run``, and the heartbeat of
+    a process that runs makes its supervisor kill it (``TaskInstance.prepare_db_for_next_try``).
+
+    :return: the try that was stopped, if a process of it may be alive
+    """
+    if ti.state in State.finished:
+        return None
+    alive = ti.state in (TaskInstanceState.RUNNING, TaskInstanceState.RESTARTING)
+    attempt = Try(Task(ti.dag_id, ti.run_id, ti.task_id, ti.map_index), ti.try_number)
+    if ti.state not in (None, TaskInstanceState.UP_FOR_RETRY):
+        ti.prepare_db_for_next_try(session)
+        ti.max_tries += 1
+    ti.state = None
+    ti.trigger_id = None
+    ti.trigger_timeout = None
+    ti.external_executor_id = None
+    ti.clear_next_method_args()
+    return attempt if alive else None
+
+
+def park(ti: TaskInstance) -> None:
+    """
+    Hold one task instance inside a run that goes on: DEFERRED, with no trigger that could wake it.
+
+    No time-out applies (``trigger_timeout`` is NULL), and a run with a deferred task is never found deadlocked.
+    """
+    ti.state = TaskInstanceState.DEFERRED
+    ti.trigger_id = None
+    ti.trigger_timeout = None
+    ti.clear_next_method_args()
+
+
+def unpark(ti: TaskInstance) -> bool:
+    """
+    Undo :func:`park`.
+
+    :return: False if somebody else has changed the task instance meanwhile
+    """
+    if ti.state != TaskInstanceState.DEFERRED or ti.trigger_id is not None:
+        return False
+    ti.state = None
+    return True
+
+
+def end_as_skipped(dag_run: DagRun, tis: Iterable[TaskInstance]) -> None:
+    """End a run that need not run: what has not finished is skipped."""
+    now = utcnow()
+    for ti in tis:
+        if ti.state not in State.finished:
+            ti.state = TaskInstanceState.SKIPPED
+            ti.start_date = ti.start_date or now
+            ti.end_date = now
+    dag_run.start_date = dag_run.start_date or now
+    dag_run.set_state(DagRunState.SUCCESS)
+
+
+def audit(event: str, run: Run, extra: str, *, session: Session, task: Task | None = None) -> None:
+    """Write what the brake does into Airflow's own audit log, in the same transaction."""
+    session.add(
+        Log(
+            event=event,
+            owner=AUDIT_OWNER,
+            extra=extra,
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+            task_id=task.task_id if task else None,
+            map_index=task.map_index if task else None,
+        )
+    )
+
+
+def survival() -> timedelta:
+    """
+    Return the longest time for which the process of a stopped task can live on.
+
+    A supervisor learns of the stop at its next heartbeat, or gives up after ``max_failed_heartbeats`` of them
+    without the api-server; then it signals the process three times, 5 s apart (``sdk/execution_time/
+    supervisor.py``). Each attempt to reach the api-server may itself take a heartbeat interval.
+    """
+    interval = conf.getfloat("workers", "min_heartbeat_interval")
+    attempts = conf.getint("workers", "max_failed_heartbeats")
+    return timedelta(seconds=interval * (attempts + 1) + 3 * 5.0)
+
+
+def task_instances_of(runs: Collection[Run], *, session: Session) -> Mapping[Run, list[Task]]:
+    """Return the task instances of the runs."""
+    found: dict[Run, list[Task]] = {run: [] for run in runs}
+    for some in chunks(sorted(runs)):
+        for row in session.execute(
+            select(
+                TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index
+            ).where(tuple_(TaskInstance.dag_id, TaskInstance.run_id).in_([tuple(r) for r in some]))
+        ):
+            task = Task(*row)
+            found[task.run].append(task)
+    return found

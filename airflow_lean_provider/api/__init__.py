@@ -1,0 +1,1 @@
+"""What the api-server serves and does for us."""

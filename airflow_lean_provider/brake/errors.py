@@ -1,0 +1,16 @@
+"""What a person gets told who asked for something that cannot be done."""
+
+from __future__ import annotations
+
+
+class BadRequest(ValueError):
+    """
+    The request names something that does not exist or cannot be; nothing was changed.
+
+    :param field: the name of the argument that is wrong
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message

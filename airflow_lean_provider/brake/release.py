@@ -1,0 +1,158 @@
+"""Release and repair: how a cord ends, partition by partition."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from airflow_lean_provider.airflow_internals import clearing, holding
+from airflow_lean_provider.brake.errors import BadRequest
+from airflow_lean_provider.brake.scene import look
+from airflow_lean_provider.brake.settle import release_waits_for, settle
+from airflow_lean_provider.rules.facts import Outcome, Partition, Task, TaskState
+from airflow_lean_provider.rules.plan import decide
+from airflow_lean_provider.store.clock import now
+from airflow_lean_provider.store.models import Cord, CordPartition
+from airflow_lean_provider.store.transactions import in_transaction, lock_switch
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """
+    What became of a release.
+
+    :param ended: the partitions that are released
+    :param waiting: those that are not yet, with what they wait for
+    """
+
+    cord: int
+    ended: tuple[CordPartition, ...] = ()
+    waiting: tuple[tuple[CordPartition, str], ...] = ()
+    cleared: tuple[Task, ...] = field(default=())
+
+
+def release(
+    cord: int,
+    outcome: Outcome,
+    *,
+    by: str,
+    keys: Collection[str] = (),
+    note: str | None = None,
+    forced: bool = False,
+    timeout: float | None = None,
+) -> Released:
+    """
+    End a cord, on all of its partitions or on those with these keys.
+
+    ``fixed`` takes effect when no task that publishes the partition is tainted, owing, stopped, cleared, queued,
+    retrying or running; until then it stays asked for.
+
+    :param forced: do not wait for that
+    :raises BadRequest: if there is no such cord or partition, or it is released already
+    """
+
+    def ask(session: Session) -> None:
+        lock_switch(session)
+        for row in _open_partitions(cord, keys, session):
+            row.asked_outcome = outcome.value
+            row.asked_by = by
+            row.asked_at = now()
+            row.note = note
+            row.forced = forced
+            row.after_publication = False
+
+    in_transaction(ask)
+    settle(timeout)
+    return _state_of(cord)
+
+
+def repair(cord: int, *, by: str, timeout: float | None = None) -> Released:
+    """
+    Clear the tasks that published the bad versions, and release as fixed once they have published again.
+
+    :raises BadRequest: if no run can be found that published a partition of the cord
+    """
+
+    def clear_publishers(session: Session) -> list[Task]:
+        lock_switch(session)
+        rows = _open_partitions(cord, (), session)
+        wanted: set[Task] = set()
+        scene = look(session)
+        judgement = decide(scene.facts).judgement
+        for row in rows:
+            partition = Partition(row.asset_id, row.partition_key)
+            versions = [v for v in judgement.versions.get(partition, ()) if v.run in scene.facts.runs]
+            named = [v for v in versions if v.id in row.named] or versions
+            if not named:
+                raise BadRequest(
+                    "cord",
+                    f"no run is left that published {row.asset_name} {row.partition_key!r}; publish it again, "
+                    "then release the cord as fixed",
+                )
+            run = scene.facts.runs[named[-1].run]  # type: ignore[index]
+            writers = {a.task for a in named[-1].contributors} or {
+                t for t in run.tasks if partition in run.outlets(t.task_id)
+            }
+            following = {f for t in writers for f in run.shape.downstream(t.task_id)}
+            wanted |= writers | {t for t in run.tasks if t.task_id in following}
+        unfinished = [
+            t
+            for t in wanted
+            if scene.facts.runs[t.run].tasks.get(t) in (TaskState.RUNNING, TaskState.QUEUED, TaskState.WAITING)
+            and not scene.facts.runs[t.run].over
+        ]
+        cleared: list[Task] = []
+        if not unfinished:
+            locked = holding.lock_runs({t.run for t in wanted}, session=session)
+            for run, dag_run in locked.items():
+                cleared += clearing.clear(dag_run, [t for t in wanted if t.run == run], session=session)
+                holding.audit("andon repair", run, f"andon cord {cord}", session=session)
+        for row in rows:
+            row.asked_outcome = Outcome.FIXED.value
+            row.asked_by = by
+            row.asked_at = now()
+            row.after_publication = True
+            row.forced = False
+        return cleared
+
+    cleared = in_transaction(clear_publishers)
+    settle(timeout)
+    state = _state_of(cord)
+    return Released(cord, state.ended, state.waiting, tuple(cleared))
+
+
+def _open_partitions(cord: int, keys: Collection[str], session: Session) -> list[CordPartition]:
+    if session.get(Cord, cord) is None:
+        raise BadRequest("cord", f"there is no cord {cord}")
+    rows = list(session.scalars(select(CordPartition).where(CordPartition.cord_id == cord)))
+    unknown = sorted(set(keys) - {r.partition_key for r in rows})
+    if unknown:
+        raise BadRequest("partition", f"cord {cord} does not name {', '.join(map(repr, unknown))}")
+    chosen = [r for r in rows if not keys or r.partition_key in keys]
+    still_open = [r for r in chosen if r.outcome is None]
+    if not still_open:
+        raise BadRequest("cord", f"cord {cord} is released already")
+    if keys and len(still_open) < len(chosen):
+        done = ", ".join(repr(r.partition_key) for r in chosen if r.outcome is not None)
+        raise BadRequest("partition", f"{done} of cord {cord} is released already")
+    return still_open
+
+
+def _state_of(cord: int) -> Released:
+    def read(session: Session) -> Released:
+        rows = list(session.scalars(select(CordPartition).where(CordPartition.cord_id == cord)))
+        asked = [r for r in rows if r.outcome is None and r.asked_outcome is not None]
+        waiting: list[tuple[CordPartition, str]] = []
+        if asked:
+            scene = look(session)
+            plan = decide(scene.facts)
+            waiting = [(r, release_waits_for(r, scene, plan) or "being carried out") for r in asked]
+        return Released(cord, tuple(r for r in rows if r.outcome is not None), tuple(waiting))
+
+    return in_transaction(read)

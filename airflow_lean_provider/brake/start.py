@@ -1,0 +1,97 @@
+"""A start: asked by the scheduler in its own transaction, of every run and of every task instance."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import object_session
+
+from airflow_lean_provider.airflow_internals import holding
+from airflow_lean_provider.airflow_internals.lineage import ORIGINS
+from airflow_lean_provider.airflow_internals.starts import StartNotJudged, Verdict, judge_start
+from airflow_lean_provider.rules.facts import Origin, Run, Task
+from airflow_lean_provider.rules.plan import Label
+from airflow_lean_provider.store.clock import now
+from airflow_lean_provider.store.models import AffectedRun, ParkedTask
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+
+log = logging.getLogger(__name__)
+
+
+def judge_run(dag_run: DagRun) -> None:
+    """
+    Hold the run if all that it would do reads a halted partition.
+
+    A run only some of whose tasks do goes on, and those are parked one by one (:func:`judge_task`). On an error of
+    ours the run is put back for the scheduler's next loop, never let through; Airflow would swallow an exception
+    and start it (``DagRun.notify_dagrun_state_changed``).
+    """
+    session = object_session(dag_run)
+    if session is None:
+        return
+    try:
+        verdict = judge_start(dag_run, session=session)
+        if verdict.whole:
+            with session.begin_nested():
+                _hold(dag_run, verdict, session)
+    except Exception:  # see above
+        log.exception("Run %s of %s is put back: its start could not be judged", dag_run.run_id, dag_run.dag_id)
+        holding.put_back(dag_run)
+
+
+def judge_task(ti: TaskInstance, schedules: bool, *, session: Session) -> str | None:
+    """
+    Say why the task instance may not start, None if it may.
+
+    :param schedules: the scheduler asks, and would schedule it now: then it is parked
+    :raises StartNotJudged: on an error of ours; the scheduler logs it, leaves the run and asks again in its next
+        loop (``SchedulerJobRunner._schedule_all_dag_runs``)
+    """
+    verdict = judge_start(ti.get_dagrun(session=session), session=session)
+    halted = verdict.forbidden.get(ti.task_id)
+    alive = verdict.alive_until is not None and verdict.alive_until > now()
+    if not halted and not alive:
+        return None
+    if schedules:
+        try:
+            with session.begin_nested():
+                _park(ti, session)
+        except Exception as error:  # whatever it is, the task must not start
+            raise StartNotJudged(f"{ti} could not be parked") from error
+    if halted:
+        return f"It reads {len(halted)} partition(s) halted by an andon cord; see 'airflow andon why'."
+    return f"A process of it that an andon cord stopped may be alive until {verdict.alive_until}."
+
+
+def _hold(dag_run: DagRun, verdict: Verdict, session: Session) -> None:
+    run = Run(dag_run.dag_id, dag_run.run_id)
+    row = session.get(AffectedRun, tuple(run))
+    if row is None:
+        row = AffectedRun(dag_id=run.dag_id, run_id=run.run_id, since=now(), saw=[])
+        session.add(row)
+    own = holding.hold(dag_run)
+    if not (row.held and own == holding.HELD_UNTIL):
+        row.run_after = own
+    row.held = True
+    row.partition_key = dag_run.partition_key
+    row.labels = sorted({*(row.labels or []), Label.HELD.value})
+    row.causes = list(verdict.causes)
+    row.absorbs = ORIGINS.get(dag_run.run_type) is Origin.ASSETS
+    row.waits_since = now()
+    row.saw = [list(p) for p in sorted({p for found in verdict.forbidden.values() for p in found}, key=str)]
+    cords = sorted({c[0] for c in verdict.causes if c[0]})
+    holding.audit("andon hold", run, "andon cord " + ", ".join(map(str, cords)), session=session)
+
+
+def _park(ti: TaskInstance, session: Session) -> None:
+    task = Task(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+    holding.park(ti)
+    if session.get(ParkedTask, tuple(task)) is None:
+        session.add(ParkedTask(**task._asdict(), parked_at=now()))
+    holding.audit("andon hold", task.run, "", session=session, task=task)

@@ -1,0 +1,81 @@
+"""Disable and enable: the way out that needs nothing but the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, select
+
+from airflow_lean_provider.airflow_internals import absorbing, holding
+from airflow_lean_provider.brake.errors import BadRequest
+from airflow_lean_provider.brake.settle import settle
+from airflow_lean_provider.rules.facts import Run, Task
+from airflow_lean_provider.store.clock import now
+from airflow_lean_provider.store.models import AbsorbedEvent, AffectedRun, ParkedTask
+from airflow_lean_provider.store.transactions import in_transaction, lock_switch
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+
+def disable(*, reason: str, by: str) -> int:
+    """
+    Undo all that the brake has changed in Airflow, exactly, and do nothing any more until :func:`enable`.
+
+    :return: how many runs were let go
+    :raises BadRequest: if no reason is given
+    """
+    if not reason.strip():
+        raise BadRequest("reason", "must not be empty")
+
+    def undo(session: Session) -> int:
+        switch = lock_switch(session)
+        affected = {Run(a.dag_id, a.run_id): a for a in session.scalars(select(AffectedRun))}
+        parked = [
+            Task(p.dag_id, p.run_id, p.task_id, p.map_index) for p in session.scalars(select(ParkedTask))
+        ]
+        absorbed = {
+            Run(*row) for row in session.execute(select(AbsorbedEvent.dag_id, AbsorbedEvent.run_id).distinct())
+        }
+        locked = holding.lock_runs(affected.keys() | {t.run for t in parked} | absorbed, session=session)
+        let_go = 0
+        for run, dag_run in locked.items():
+            row = affected.get(run)
+            if row is not None and row.held and row.run_after is not None:
+                let_go += holding.let_go(dag_run, row.run_after)
+                row.held = False
+                row.run_after = None
+                holding.audit("andon disable", run, reason, session=session)
+            if run in absorbed:
+                absorbing.give_back(dag_run, session=session)
+        for task, ti in holding.lock_tasks(parked, session=session).items():
+            holding.unpark(ti)
+            holding.audit("andon disable", task.run, reason, session=session, task=task)
+        session.execute(delete(ParkedTask))
+        switch.enabled = False
+        switch.reason = reason.strip()
+        switch.changed_by = by
+        switch.changed_at = now()
+        holding.audit("andon disable", Run("", ""), f"{by}: {reason.strip()}", session=session)
+        return let_go
+
+    return in_transaction(undo)
+
+
+def enable(*, by: str, timeout: float | None = None) -> bool:
+    """
+    Take up again: everything that an open cord concerns is held once more.
+
+    :return: whether all of it is held already
+    """
+
+    def turn_on(session: Session) -> None:
+        switch = lock_switch(session)
+        switch.enabled = True
+        switch.reason = None
+        switch.changed_by = by
+        switch.changed_at = now()
+        holding.audit("andon enable", Run("", ""), by, session=session)
+
+    in_transaction(turn_on)
+    return settle(timeout)

@@ -1,0 +1,41 @@
+"""
+Installs the hooks that Airflow has no listener for.
+
+Named in the ``airflow.policy`` entry point, so that every Airflow process imports it when it loads its settings,
+before the first asset event and the first start: the plugin itself is loaded too late for the execution API.
+The models cannot be imported that early, so the hooks wait until SQLAlchemy has configured them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
+from sqlalchemy.orm import Mapper
+
+if TYPE_CHECKING:
+    from airflow.models.taskinstance import TaskInstance
+
+
+def _install() -> None:
+    from airflow.models.asset import PartitionedAssetKeyLog
+    from airflow_lean_provider.airflow_internals import gate
+
+    if not event.contains(PartitionedAssetKeyLog, "after_insert", _on_key_logged):
+        event.listen(PartitionedAssetKeyLog, "after_insert", _on_key_logged)
+    gate.install(_judge)
+
+
+def _on_key_logged(mapper: Any, connection: Any, row: Any) -> None:
+    from airflow_lean_provider.airflow_internals.absorbing import on_key_logged
+
+    on_key_logged(mapper, connection, row)
+
+
+def _judge(ti: TaskInstance, schedules: bool, session: Any) -> str | None:
+    from airflow_lean_provider.brake.start import judge_task
+
+    return judge_task(ti, schedules, session=session)
+
+
+event.listen(Mapper, "after_configured", _install)

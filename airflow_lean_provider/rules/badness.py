@@ -1,0 +1,224 @@
+"""D1 and D2: which versions are bad and why, who saw them, and which partitions are bad."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from airflow_lean_provider.rules.facts import (
+    Ending,
+    Execution,
+    Facts,
+    Halt,
+    Outcome,
+    Partition,
+    Run,
+    Severity,
+    Task,
+    Try,
+)
+from airflow_lean_provider.rules.reading import Reading
+from airflow_lean_provider.rules.versions import Version, all_versions, current, visible_until
+
+
+class Cause(NamedTuple):
+    """Why a version is bad: the cord that names it, or, with cord 0, that it is half-written."""
+
+    cord: int
+    partition: Partition
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """
+    What the definitions make of the facts.
+
+    :param bad: the bad versions by id, with the causes of each
+    :param seen: for each try that saw a bad version, the causes
+    :param sights: for each try that saw a bad version, the versions
+    :param bad_partitions: the partitions that may not be read, with the causes of each
+    :param absent: the withdrawn partitions
+    :param endings: how each cause ended, None while it is open
+    """
+
+    versions: Mapping[Partition, tuple[Version, ...]]
+    bad: Mapping[str, frozenset[Cause]]
+    seen: Mapping[Try, frozenset[Cause]]
+    sights: Mapping[Try, frozenset[str]]
+    bad_partitions: Mapping[Partition, frozenset[Cause]]
+    absent: frozenset[Partition]
+    endings: Mapping[Cause, Outcome | None]
+    reading: Reading
+
+    def warned(self, facts: Facts) -> frozenset[Partition]:
+        """Return the partitions under an open cord that only warns."""
+        return frozenset(
+            h.partition for h in facts.halts if h.severity is Severity.WARN and h.outcome is None
+        )
+
+
+def judge(facts: Facts) -> Judgement:
+    """Apply D1 and D2 to the facts."""
+    versions = all_versions(facts)
+    endings: dict[Cause, Outcome | None] = {
+        Cause(h.cord, h.partition): h.outcome for h in facts.halts if h.severity is Severity.STOP
+    }
+    bad: dict[str, frozenset[Cause]] = defaultdict(frozenset)
+    for halt in facts.halts:
+        if halt.severity is Severity.STOP:
+            for version in named_versions(halt, versions.get(halt.partition, ())):
+                bad[version.id] |= {Cause(halt.cord, halt.partition)}
+    for half in (v for found in versions.values() for v in found if not v.complete):
+        cause = Cause(0, half.partition)
+        bad[half.id] |= {cause}
+        endings[cause] = Outcome.FIXED
+    for good in facts.cleared:
+        bad.pop(good, None)
+
+    reading = Reading(facts)
+    executions = sorted(facts.executions, key=lambda e: (e.started, e.attempt))
+    while True:
+        seen, sights = _who_saw(facts, versions, bad, executions, reading)
+        grown = False
+        for found in versions.values():
+            for version in found:
+                causes = frozenset().union(*(seen.get(c, frozenset()) for c in version.contributors))
+                if version.id not in facts.cleared and causes - bad.get(version.id, frozenset()):
+                    bad[version.id] |= causes
+                    grown = True
+        if not grown:
+            break
+    absent = _absent(facts, versions, bad, endings)
+    return Judgement(
+        versions=versions,
+        bad=dict(bad),
+        seen=seen,
+        sights=sights,
+        bad_partitions=_bad_partitions(facts, versions, bad, absent),
+        absent=absent,
+        endings=endings,
+        reading=reading,
+    )
+
+
+def named_versions(halt: Halt, versions: Iterable[Version]) -> list[Version]:
+    """
+    Return the versions that the cord names: those of its pull, and what was completed while it was open.
+
+    ``fixed`` takes back the last of the latter, ``false_alarm`` everything.
+    """
+    if halt.outcome is Outcome.FALSE_ALARM:
+        return []
+    pulled = [v for v in versions if v.id in halt.named]
+    since = [
+        v
+        for v in versions
+        if v.complete
+        and v.id not in halt.named
+        and v.at > halt.opened
+        and (halt.ended is None or v.at <= halt.ended)
+        and not v.id.startswith("release:")
+    ]
+    if halt.outcome is Outcome.FIXED and since:
+        since = since[:-1]
+    return pulled + since
+
+
+def _who_saw(
+    facts: Facts,
+    versions: Mapping[Partition, tuple[Version, ...]],
+    bad: Mapping[str, frozenset[Cause]],
+    executions: Iterable[Execution],
+    reading: Reading,
+) -> tuple[dict[Try, frozenset[Cause]], dict[Try, frozenset[str]]]:
+    by_partition = {
+        partition: [(v, visible_until(v, found)) for v in found if v.id in bad]
+        for partition, found in versions.items()
+    }
+    by_partition = {partition: found for partition, found in by_partition.items() if found}
+    seen: dict[Try, frozenset[Cause]] = {}
+    sights: dict[Try, frozenset[str]] = {}
+    last_of: dict[Run, dict[Task, Execution]] = defaultdict(dict)
+    for execution in executions:
+        run = execution.task.run
+        witnessed: frozenset[str] = frozenset()
+        for partition in reading.of(run, execution.task.task_id) & by_partition.keys():
+            for version, until in by_partition[partition]:
+                if _overlaps(execution, version, until, facts):
+                    witnessed |= {version.id}
+        facts_of_run = facts.runs.get(run)
+        if facts_of_run is not None:
+            before = facts_of_run.shape.upstream.get(execution.task.task_id, frozenset())
+            for task, earlier in last_of[run].items():
+                if task.task_id in before and earlier.ended is not None:
+                    witnessed |= sights.get(earlier.attempt, frozenset())
+        if witnessed:
+            sights[execution.attempt] = witnessed
+            seen[execution.attempt] = frozenset().union(*(bad[v] for v in witnessed))
+        last_of[run][execution.task] = execution
+    return seen, sights
+
+
+def _overlaps(execution: Execution, version: Version, until: datetime | None, facts: Facts) -> bool:
+    doubt: timedelta = execution.doubt
+    ended = execution.ended or facts.now
+    if ended + doubt < version.began:
+        return False
+    return until is None or execution.started - doubt < until
+
+
+def _bad_partitions(
+    facts: Facts,
+    versions: Mapping[Partition, tuple[Version, ...]],
+    bad: Mapping[str, frozenset[Cause]],
+    absent: frozenset[Partition],
+) -> dict[Partition, frozenset[Cause]]:
+    found: dict[Partition, frozenset[Cause]] = defaultdict(frozenset)
+    for halt in facts.halts:
+        if halt.severity is Severity.STOP and halt.outcome is None:
+            found[halt.partition] |= {Cause(halt.cord, halt.partition)}
+    for partition, of_partition in versions.items():
+        last = current(of_partition)
+        if last is not None and last.id in bad and partition not in absent:
+            found[partition] |= bad[last.id]
+    return dict(found)
+
+
+def _absent(
+    facts: Facts,
+    versions: Mapping[Partition, tuple[Version, ...]],
+    bad: Mapping[str, frozenset[Cause]],
+    endings: Mapping[Cause, Outcome | None],
+) -> frozenset[Partition]:
+    """Withdrawn partitions, and what was made from them alone; absent until published again."""
+    open_roots = {h.partition for h in facts.halts if h.outcome is None and h.severity is Severity.STOP}
+    absent = {
+        halt.partition
+        for halt in facts.halts
+        if halt.outcome is Outcome.WITHDRAWN
+        and halt.ended is not None
+        and halt.partition not in open_roots
+        and not any(v.complete and v.at > halt.ended for v in versions.get(halt.partition, ()))
+    }
+    while True:
+        more = set()
+        for partition, found in versions.items():
+            last = current(found)
+            if partition in absent or partition in open_roots or last is None or last.run is None:
+                continue
+            writer = facts.runs.get(last.run)
+            if last.id in bad and writer is not None and writer.consumed and writer.consumed <= absent:
+                named = {c for c in bad[last.id] if c.cord}
+                if all(endings.get(cause) is Outcome.WITHDRAWN for cause in named):
+                    more.add(partition)
+        if not more:
+            return frozenset(absent)
+        absent |= more
+
+
+def ended_of_itself(execution: Execution) -> bool:
+    """Tell whether nobody killed the execution."""
+    return execution.ending in (Ending.SUCCESS, Ending.FAILED)

@@ -1,0 +1,238 @@
+"""What the rules are told: facts that were recorded, by whoever recorded them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import NamedTuple
+
+
+class Partition(NamedTuple):
+    """One asset and one partition key, compared byte for byte; without a key, the asset as a whole."""
+
+    asset: int
+    key: str | None
+
+
+class Run(NamedTuple):
+    """A Dag run."""
+
+    dag_id: str
+    run_id: str
+
+
+class Task(NamedTuple):
+    """A task instance."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+
+    @property
+    def run(self) -> Run:
+        return Run(self.dag_id, self.run_id)
+
+
+class Try(NamedTuple):
+    """One try of a task instance."""
+
+    task: Task
+    number: int
+
+
+class Ending(str, Enum):
+    """How an execution ended."""
+
+    OPEN = "open"
+    SUCCESS = "success"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    """Killed by the brake while it read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """
+    One try of one task instance.
+
+    :param doubt: how far its times may be off; zero where the api-server wrote them
+    """
+
+    attempt: Try
+    started: datetime
+    ended: datetime | None
+    ending: Ending
+    doubt: timedelta = timedelta(0)
+
+    @property
+    def task(self) -> Task:
+        return self.attempt.task
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One asset event; ``task`` is None for an event that no task emitted."""
+
+    id: int
+    partition: Partition
+    at: datetime
+    task: Task | None
+
+
+@dataclass(frozen=True, slots=True)
+class HalfWritten:
+    """The brake killed ``attempt`` while it may have been writing ``partition``."""
+
+    attempt: Try
+    partition: Partition
+    began: datetime
+    at: datetime
+
+
+class Severity(str, Enum):
+    """What a cord does: ``stop`` halts, ``warn`` only marks."""
+
+    STOP = "stop"
+    WARN = "warn"
+
+
+class Outcome(str, Enum):
+    """How a cord ends on one partition."""
+
+    FIXED = "fixed"
+    FALSE_ALARM = "false_alarm"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """
+    A cord on one partition.
+
+    :param named: ids of the versions that the pull named
+    :param outcome: None while the halt is open
+    """
+
+    cord: int
+    partition: Partition
+    severity: Severity
+    opened: datetime
+    named: frozenset[str]
+    outcome: Outcome | None = None
+    ended: datetime | None = None
+
+
+class Origin(str, Enum):
+    """Who made a run."""
+
+    ASSETS = "assets"
+    PERSON = "person"
+    OPERATOR = "operator"
+    SCHEDULE = "schedule"
+
+
+class TaskState(str, Enum):
+    """What a live task instance does, as far as the rules care."""
+
+    WAITING = "waiting"
+    """The scheduler has not chosen it yet: no state, up for retry."""
+    QUEUED = "queued"
+    """Scheduled or with the executor, not started."""
+    RUNNING = "running"
+    """Started and not ended: running, deferred, awaiting input, rescheduled."""
+    PARKED = "parked"
+    """Held by the brake inside a running run."""
+    SUCCESS = "success"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    REMOVED = "removed"
+
+    @property
+    def finished(self) -> bool:
+        return self in (TaskState.SUCCESS, TaskState.FAILED, TaskState.SKIPPED, TaskState.REMOVED)
+
+
+@dataclass(frozen=True, slots=True)
+class DagShape:
+    """
+    What the rules must know of a Dag.
+
+    :param upstream: every task that a task follows, at any distance
+    :param teardowns: tasks that clean up after others
+    """
+
+    upstream: Mapping[str, frozenset[str]]
+    outlets: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    teardowns: frozenset[str] = frozenset()
+    advisory: bool = False
+    owner: str = ""
+
+    def downstream(self, task_id: str) -> frozenset[str]:
+        return frozenset(other for other, before in self.upstream.items() if task_id in before)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """
+    A Dag run that published or reads a partition in question.
+
+    :param order: larger for runs that were created later
+    :param pays_alone: the run does not share its key with others (no key, conf, scheduled, backfill)
+    :param consumed: the partitions of the events that made the run
+    :param absorbed: when each event that the brake gave to this run was published
+    :param held: the run as a whole is held at this moment
+    :param over: the run has ended
+    """
+
+    run: Run
+    key: str | None
+    origin: Origin
+    order: int
+    shape: DagShape
+    tasks: Mapping[Task, TaskState]
+    over: bool = False
+    held: bool = False
+    pays_alone: bool = False
+    consumed: frozenset[Partition] = frozenset()
+    absorbed: tuple[datetime, ...] = ()
+    partitioned: bool = True
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """One payer is sought among the runs that share this."""
+        if self.pays_alone or self.key is None:
+            return self.run.dag_id, f"run:{self.run.run_id}"
+        return self.run.dag_id, f"key:{self.key}"
+
+    @property
+    def kept_back(self) -> bool:
+        """The brake keeps the run, or a task of it, from starting."""
+        return not self.over and (self.held or TaskState.PARKED in self.tasks.values())
+
+    def outlets(self, task_id: str) -> frozenset[Partition]:
+        """The partitions that the task writes by its declared outlets."""
+        return frozenset(Partition(asset, self.key) for asset in self.shape.outlets.get(task_id, ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    Everything that the rules are told.
+
+    :param readers: the runs all of whose tasks read a partition
+    :param cleared: versions that a person declared good
+    :param survivors: the tries that were stopped and whose process may live until then
+    """
+
+    now: datetime
+    halts: tuple[Halt, ...] = ()
+    publications: tuple[Publication, ...] = ()
+    executions: tuple[Execution, ...] = ()
+    half_written: tuple[HalfWritten, ...] = ()
+    runs: Mapping[Run, RunFacts] = field(default_factory=dict)
+    readers: Mapping[Partition, frozenset[Run]] = field(default_factory=dict)
+    cleared: frozenset[str] = frozenset()
+    survivors: Mapping[Try, datetime] = field(default_factory=dict)

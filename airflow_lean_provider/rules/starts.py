@@ -1,0 +1,34 @@
+"""D3: which task instances may start."""
+
+from __future__ import annotations
+
+from airflow_lean_provider.rules.badness import Cause, Judgement
+from airflow_lean_provider.rules.facts import Facts, Partition, Run, Task
+
+
+def bad_reads(judgement: Judgement, run: Run, task_id: str) -> frozenset[Partition]:
+    """Return the bad partitions that the task reads."""
+    return judgement.reading.of(run, task_id) & judgement.bad_partitions.keys()
+
+
+def may_start(facts: Facts, judgement: Judgement, task: Task) -> bool:
+    """
+    D3: no partition that the task reads is bad, or its Dag is advisory.
+
+    A teardown is never kept back: it ends what a killed task had set up.
+    """
+    shape = facts.runs[task.run].shape
+    if shape.advisory or task.task_id in shape.teardowns:
+        return True
+    return not bad_reads(judgement, task.run, task.task_id)
+
+
+def survivors_of(facts: Facts, run: Run) -> bool:
+    """Tell whether a process that the brake stopped in this run may still be alive."""
+    return any(t.task.run == run and facts.now < gone for t, gone in facts.survivors.items())
+
+
+def reasons(judgement: Judgement, run: Run) -> frozenset[Cause]:
+    """Return the causes that keep tasks of the run from starting."""
+    partitions = frozenset().union(*judgement.reading.of_run(run).values(), frozenset())
+    return frozenset().union(*(judgement.bad_partitions.get(p, frozenset()) for p in partitions))

@@ -1,0 +1,185 @@
+"""What was published: the versions of each partition, in the order in which they became current."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from airflow_lean_provider.rules.facts import (
+    Ending,
+    Execution,
+    Facts,
+    Outcome,
+    Partition,
+    Publication,
+    Run,
+    RunFacts,
+    Task,
+    TaskState,
+    Try,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """
+    One publication of a partition.
+
+    :param at: when it was complete or, if it is half-written, when its writer was killed
+    :param run: None if no run wrote it
+    :param contributors: the successful tries that wrote it
+    """
+
+    id: str
+    partition: Partition
+    began: datetime
+    at: datetime
+    complete: bool = True
+    run: Run | None = None
+    contributors: frozenset[Try] = frozenset()
+
+
+def version_of_event(event_id: int) -> str:
+    """Return the id of the version that the asset event completed."""
+    return f"event:{event_id}"
+
+
+def all_versions(facts: Facts) -> dict[Partition, tuple[Version, ...]]:
+    """Return each partition's versions, oldest first."""
+    executions: dict[Task, list[Execution]] = defaultdict(list)
+    for execution in sorted(facts.executions, key=lambda e: (e.started, e.attempt)):
+        executions[execution.task].append(execution)
+    found: dict[Partition, list[Version]] = defaultdict(list)
+    of_runs: dict[tuple[Run, Partition], list[Publication]] = defaultdict(list)
+    for publication in sorted(facts.publications, key=lambda p: (p.at, p.id)):
+        if publication.task is None:
+            found[publication.partition].append(
+                Version(
+                    version_of_event(publication.id),
+                    publication.partition,
+                    began=publication.at,
+                    at=publication.at,
+                )
+            )
+        else:
+            of_runs[publication.task.run, publication.partition].append(publication)
+    for (run, partition), publications in of_runs.items():
+        found[partition].extend(
+            _versions_of_run(run, partition, publications, facts.runs.get(run), executions)
+        )
+    for half in facts.half_written:
+        found[half.partition].append(
+            Version(
+                f"half:{'/'.join(map(str, half.attempt.task))}/{half.attempt.number}",
+                half.partition,
+                began=half.began,
+                at=half.at,
+                complete=False,
+                run=half.attempt.task.run,
+            )
+        )
+    for halt in facts.halts:
+        if halt.outcome is Outcome.FIXED and halt.ended is not None:
+            as_it_stands = _as_it_stands(halt.partition, halt.opened, halt.ended, halt.cord, found)
+            found[halt.partition].extend(as_it_stands)
+    return {
+        partition: tuple(sorted(versions, key=lambda v: (v.at, v.id)))
+        for partition, versions in found.items()
+    }
+
+
+def current(versions: Sequence[Version]) -> Version | None:
+    """Return the last complete version or, if it is newer, the half-written one."""
+    return versions[-1] if versions else None
+
+
+def visible_until(version: Version, versions: Iterable[Version]) -> datetime | None:
+    """Return when a later version was complete, None while there is none."""
+    return min((other.at for other in versions if other.complete and other.at > version.at), default=None)
+
+
+def _as_it_stands(
+    partition: Partition,
+    opened: datetime,
+    ended: datetime,
+    cord: int,
+    found: Mapping[Partition, list[Version]],
+) -> list[Version]:
+    """Nothing was published since the pull, yet a person says that it is fixed: they repaired it in place."""
+    if any(v.complete and opened < v.at <= ended for v in found.get(partition, ())):
+        return []
+    return [Version(f"release:{cord}:{partition.asset}:{partition.key}", partition, began=ended, at=ended)]
+
+
+def _versions_of_run(
+    run: Run,
+    partition: Partition,
+    publications: Sequence[Publication],
+    facts: RunFacts | None,
+    executions: Mapping[Task, Sequence[Execution]],
+) -> list[Version]:
+    """A version is complete when every task instance that publishes the partition has ended well."""
+    emitters = {p.task for p in publications if p.task is not None}
+    states = facts.tasks if facts else {}
+    declared = {t for t in states if facts and partition in facts.outlets(t.task_id)}
+    producers = {t for t in emitters | declared if states.get(t) is not TaskState.REMOVED}
+    published_at: dict[Task, list[datetime]] = defaultdict(list)
+    for publication in publications:
+        if publication.task is not None:
+            published_at[publication.task].append(publication.at)
+    versions: list[Version] = []
+    included: frozenset[Try] = frozenset()
+    for publication in publications:
+        contributors: set[Try] = set()
+        starts: list[datetime] = []
+        whole = True
+        for producer in producers:
+            last = _last_started(executions.get(producer, ()), publication.at)
+            if last is None:
+                whole = whole and (
+                    states.get(producer) is TaskState.SKIPPED or bool(published_at.get(producer)) or not states
+                )
+                continue
+            if not _done_by(last, publication.at, published_at.get(producer, ())):
+                whole = False
+            elif last.attempt in included and _asked_again(last, states.get(producer), executions[producer]):
+                whole = False
+            elif last.ending is Ending.SUCCESS:
+                contributors.add(last.attempt)
+                if last.attempt not in included:
+                    starts.append(last.started)
+            else:
+                whole = False
+        if not whole:
+            continue
+        versions.append(
+            Version(
+                version_of_event(publication.id),
+                partition,
+                began=min(starts, default=publication.at),
+                at=publication.at,
+                run=run,
+                contributors=frozenset(contributors),
+            )
+        )
+        included = frozenset(contributors)
+    return versions
+
+
+def _last_started(executions: Sequence[Execution], at: datetime) -> Execution | None:
+    started = [e for e in executions if e.started <= at]
+    return started[-1] if started else None
+
+
+def _done_by(execution: Execution, at: datetime, published_at: Sequence[datetime]) -> bool:
+    """An event is stamped a moment before the end of the try that emitted it is."""
+    if execution.ended is not None and execution.ended <= at:
+        return True
+    return any(execution.started <= moment <= at for moment in published_at)
+
+
+def _asked_again(last: Execution, state: TaskState | None, executions: Sequence[Execution]) -> bool:
+    """The task instance is to run again, and has not done so since ``last``."""
+    return state is not None and not state.finished and executions[-1] is last

@@ -1,0 +1,201 @@
+"""The tables of the provider. None has a foreign key into Airflow's tables."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, Boolean, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from airflow.utils.sqlalchemy import UtcDateTime
+
+EXACT = String(250).with_variant(mysql.VARCHAR(250, collation="utf8mb4_bin"), "mysql", "mariadb")
+"""Partition keys, Dag, run and task ids: compared byte for byte on every database."""
+
+
+class Base(DeclarativeBase):
+    """Base of the provider's tables, with a metadata of its own."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Switch(Base):
+    """
+    One row: whether the brake works at all.
+
+    Whoever changes what the brake holds locks this row first, so that one does it at a time.
+    """
+
+    __tablename__ = "lean_switch"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    enabled: Mapped[bool] = mapped_column(Boolean, nullable=False, default=True)
+    reason: Mapped[str | None] = mapped_column(Text)
+    changed_by: Mapped[str | None] = mapped_column(String(250))
+    changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Cord(Base):
+    """One incident. ``settled_at`` is None until all its readers were found and held."""
+
+    __tablename__ = "lean_cord"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    reason: Mapped[str] = mapped_column(Text, nullable=False)
+    severity: Mapped[str] = mapped_column(String(10), nullable=False)
+    request_key: Mapped[str | None] = mapped_column(EXACT, unique=True)
+    pulled_by: Mapped[str] = mapped_column(String(250), nullable=False)
+    pulled_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+
+
+class CordPartition(Base):
+    """
+    One partition under a cord, and how the cord ends on it.
+
+    :param asked_outcome: the outcome that a person asked for; it takes effect at ``ended_at``
+    :param after_publication: it takes effect only once the partition was published again
+    :param forced: it takes effect without waiting for the tasks that publish the partition
+    """
+
+    __tablename__ = "lean_cord_partition"
+    __table_args__ = (
+        UniqueConstraint("cord_id", "asset_id", "partition_key"),
+        Index("ix_lean_cord_partition_asset_id_partition_key", "asset_id", "partition_key"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    cord_id: Mapped[int] = mapped_column(Integer, nullable=False)
+    asset_id: Mapped[int] = mapped_column(Integer, nullable=False)
+    asset_name: Mapped[str] = mapped_column(String(1500), nullable=False)
+    partition_key: Mapped[str | None] = mapped_column(EXACT)
+    opened_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+    named: Mapped[list[str]] = mapped_column(JSON, nullable=False, default=list)
+    asked_outcome: Mapped[str | None] = mapped_column(String(20))
+    asked_by: Mapped[str | None] = mapped_column(String(250))
+    asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    note: Mapped[str | None] = mapped_column(Text)
+    after_publication: Mapped[bool] = mapped_column(Boolean, nullable=False, default=False)
+    forced: Mapped[bool] = mapped_column(Boolean, nullable=False, default=False)
+    outcome: Mapped[str | None] = mapped_column(String(20))
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class BadVersion(Base):
+    """A bad version of a partition, kept because ``airflow db clean`` may take its event away."""
+
+    __tablename__ = "lean_bad_version"
+    __table_args__ = (Index("ix_lean_bad_version_asset_id_partition_key", "asset_id", "partition_key"),)
+
+    version: Mapped[str] = mapped_column(
+        String(400).with_variant(mysql.VARCHAR(400, collation="utf8mb4_bin"), "mysql", "mariadb"),
+        primary_key=True,
+    )
+    asset_id: Mapped[int] = mapped_column(Integer, nullable=False)
+    partition_key: Mapped[str | None] = mapped_column(EXACT)
+    event_id: Mapped[int | None] = mapped_column(Integer)
+    dag_id: Mapped[str | None] = mapped_column(EXACT)
+    run_id: Mapped[str | None] = mapped_column(EXACT)
+    task_id: Mapped[str | None] = mapped_column(EXACT)
+    map_index: Mapped[int | None] = mapped_column(Integer)
+    published_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+
+
+class HaltedPartition(Base):
+    """
+    A partition that may not be read: the cache of D2 that every start asks.
+
+    :param causes: the cords, as ``[cord, asset, key]`` triples; cord 0 is a half-written version
+    """
+
+    __tablename__ = "lean_halted_partition"
+    __table_args__ = (Index("ix_lean_halted_partition_asset_id_partition_key", "asset_id", "partition_key"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    asset_id: Mapped[int] = mapped_column(Integer, nullable=False)
+    partition_key: Mapped[str | None] = mapped_column(EXACT)
+    root: Mapped[bool] = mapped_column(Boolean, nullable=False)
+    causes: Mapped[list[Any]] = mapped_column(JSON, nullable=False, default=list)
+    since: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+
+
+class AffectedRun(Base):
+    """
+    A run that an open cord concerns: the cache of what the rules say of it, and what undoes our changes.
+
+    :param labels: held, stopped, tainted, owes, ...
+    :param saw: the partitions of which it saw a bad version, as ``[asset, key]`` pairs
+    :param run_after: the run's own ``run_after`` while the brake holds the run, else None
+    :param waits_since: events are absorbed into the run until one of its tasks starts after this
+    """
+
+    __tablename__ = "lean_affected_run"
+    __table_args__ = (Index("ix_lean_affected_run_dag_id_partition_key", "dag_id", "partition_key"),)
+
+    dag_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
+    run_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
+    partition_key: Mapped[str | None] = mapped_column(EXACT)
+    absorbs: Mapped[bool] = mapped_column(Boolean, nullable=False, default=False)
+    labels: Mapped[list[str]] = mapped_column(JSON, nullable=False, default=list)
+    causes: Mapped[list[Any]] = mapped_column(JSON, nullable=False, default=list)
+    saw: Mapped[list[Any]] = mapped_column(JSON, nullable=False, default=list)
+    held: Mapped[bool] = mapped_column(Boolean, nullable=False, default=False)
+    run_after: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    since: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+    waits_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class ParkedTask(Base):
+    """A task instance that the brake holds inside a run that goes on."""
+
+    __tablename__ = "lean_parked_task"
+
+    dag_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
+    run_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
+    task_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
+    map_index: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    parked_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+
+
+class StoppedTry(Base):
+    """
+    An execution that the brake killed.
+
+    :param outlets: what it may have been writing, as ``[asset, key]`` pairs
+    :param gone_by: when its process cannot be alive any more
+    """
+
+    __tablename__ = "lean_stopped_try"
+
+    dag_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
+    run_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
+    task_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
+    map_index: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    try_number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+    stopped_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+    gone_by: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+    outlets: Mapped[list[Any]] = mapped_column(JSON, nullable=False, default=list)
+
+
+class AbsorbedEvent(Base):
+    """An asset event that the brake gave to an existing run instead of letting Airflow create another one."""
+
+    __tablename__ = "lean_absorbed_event"
+    __table_args__ = (Index("ix_lean_absorbed_event_dag_id_run_id", "dag_id", "run_id"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    event_id: Mapped[int] = mapped_column(Integer, nullable=False)
+    dag_id: Mapped[str] = mapped_column(EXACT, nullable=False)
+    run_id: Mapped[str] = mapped_column(EXACT, nullable=False)
+    pending_id: Mapped[int] = mapped_column(Integer, nullable=False)
+    absorbed_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
