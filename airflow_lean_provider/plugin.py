@@ -23,5 +23,5 @@ class LeanPlugin(AirflowPlugin):
     """Found by Airflow through the ``airflow.plugins`` entry point."""
 
     name = "lean"
-    listeners = [runs, publications]
+    listeners = [runs, publications]  # noqa: RUF012 (as the base class declares it)
     fastapi_apps: list[Any] = _fastapi_apps()

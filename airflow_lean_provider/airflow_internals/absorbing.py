@@ -1,11 +1,11 @@
 """
 Absorbing: giving an event to the run that the brake holds or repairs, instead of a second run.
 
-Airflow answers every publication of a partition with a pending row for each partitioned consumer, and creates
-a run from it when the row is complete (``AssetManager._queue_partitioned_dags``,
-``SchedulerJobRunner._create_dagruns_for_partitioned_asset_dags``). A row whose ``created_dag_run_id`` is set is
-never looked at again: pointing it at the existing run absorbs the event. This happens in the publication's own
-transaction, before a scheduler can see the row.
+Airflow answers every publication of a partition with a pending row for each partitioned consumer, and
+creates a run from it when the row is complete (``AssetManager._queue_partitioned_dags``,
+``SchedulerJobRunner._create_dagruns_for_partitioned_asset_dags``). A row whose ``created_dag_run_id`` is
+set is never looked at again: pointing it at the existing run absorbs the event. This happens in the
+publication's own transaction, before a scheduler can see the row.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import func, insert, select, update
-from sqlalchemy.orm import object_session
 
 from airflow._shared.timezones.timezone import utcnow
 from airflow.assets.evaluation import AssetEvaluator
@@ -29,6 +26,9 @@ from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.partition_mappers.base import is_rollup
 from airflow.serialization.definitions.assets import SerializedAssetUniqueKey
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import object_session
+
 from airflow_lean_provider.airflow_internals.dags import latest_dag
 from airflow_lean_provider.store.models import AbsorbedEvent, AffectedRun, HaltedPartition, Switch
 
@@ -43,16 +43,19 @@ def on_key_logged(mapper: Any, connection: Connection, row: PartitionedAssetKeyL
     """
     Absorb the event that Airflow has just noted for a partitioned consumer, if a run of it is affected.
 
-    SQLAlchemy's ``after_insert`` of ``PartitionedAssetKeyLog``. Never raises: an error here would make Airflow
-    mark the healthy producer as failed (``execution_api/routes/task_instances.py``, the broad except). What is
-    not absorbed because of an error costs a second run of the consumer, which D3 judges like any other.
+    SQLAlchemy's ``after_insert`` of ``PartitionedAssetKeyLog``. Never raises: an error here would make
+    Airflow mark the healthy producer as failed (``execution_api/routes/task_instances.py``, the broad
+    except). What is not absorbed because of an error costs a second run of the consumer, which D3 judges
+    like any other.
     """
     try:
         with connection.begin_nested():
             _absorb(connection, row)
     except Exception:  # see above
         log.exception(
-            "The event %s for %s %s could not be judged", row.asset_event_id, row.target_dag_id,
+            "The event %s for %s %s could not be judged",
+            row.asset_event_id,
+            row.target_dag_id,
             row.target_partition_key,
         )
 
@@ -161,10 +164,12 @@ def _concerns(connection: Connection, row: PartitionedAssetKeyLog, saw: list) ->
 def _own_pending_row(connection: Connection, row: PartitionedAssetKeyLog, run_pk: int) -> int:
     """Move the event out of a pending row that waits for others, which are left alone."""
     shared = connection.execute(
-        select(AssetPartitionDagRun.__table__).where(AssetPartitionDagRun.id == row.asset_partition_dag_run_id)
+        select(AssetPartitionDagRun.__table__).where(
+            AssetPartitionDagRun.id == row.asset_partition_dag_run_id
+        )
     ).one()
     copied = {c: v for c, v in shared._mapping.items() if c != "id"} | {"created_dag_run_id": run_pk}
-    result = connection.execute(insert(AssetPartitionDagRun.__table__).values(**copied))
+    result: Any = connection.execute(insert(AssetPartitionDagRun.__table__).values(**copied))
     pending_id = int(result.inserted_primary_key[0])
     connection.execute(
         update(PartitionedAssetKeyLog)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import or_, select
-
 from airflow.models.asset import AssetActive, AssetModel
+from sqlalchemy import or_, select
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from airflow.api_fastapi.common.dagbag import resolve_run_on_latest_version
 from airflow.models.dagbag import DBDagBag
 from airflow.models.taskinstance import clear_task_instances
 from airflow.utils.state import State
+
 from airflow_lean_provider.airflow_internals.holding import lock_tasks
 from airflow_lean_provider.rules.facts import Run, Task
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
+    from collections.abc import Collection
 
     from airflow.models.dagrun import DagRun
+    from sqlalchemy.orm import Session
 
 
 def clear(dag_run: DagRun, tasks: Collection[Task], *, session: Session) -> list[Task]:

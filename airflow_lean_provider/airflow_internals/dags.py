@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-from sqlalchemy import select
 
 from airflow.models.asset import AssetModel, DagScheduleAssetReference, TaskOutletAssetReference
 from airflow.models.dag import DagModel, DagTag
 from airflow.models.serialized_dag import SerializedDagModel
+from sqlalchemy import select
+
 from airflow_lean_provider.rules.facts import DagShape, Partition
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
+    from collections.abc import Iterable, Mapping
 
     from airflow.serialization.definitions.dag import SerializedDAG
+    from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class Dags:
         dag = self._dags.get(schedule.dag_id)
         if dag is None or key is None or not schedule.partitioned:
             return frozenset()
-        return _map_key(dag, schedule.name, schedule.uri, key)
+        return _map_key(_ByIdentity(dag), schedule.name, schedule.uri, key)
 
 
 def latest_dag(dag_id: str, *, session: Session) -> SerializedDAG | None:
@@ -198,13 +198,19 @@ def _upstream(dag: SerializedDAG) -> dict[str, frozenset[str]]:
     return {task.task_id: frozenset(task.get_flat_relative_ids(upstream=True)) for task in dag.tasks}
 
 
+class _ByIdentity(NamedTuple):
+    """A deserialized Dag never changes, and compares by identity (``attrs.define(eq=False)``)."""
+
+    dag: Any
+
+
 @lru_cache(maxsize=100_000)
-def _map_key(dag: SerializedDAG, name: str, uri: str, key: str) -> frozenset[str]:
-    timetable: Any = dag.timetable
+def _map_key(of: _ByIdentity, name: str, uri: str, key: str) -> frozenset[str]:
+    timetable: Any = of.dag.timetable
     try:
         mapped = timetable.get_partition_mapper(name=name, uri=uri).to_downstream(key)
     except Exception:  # a mapper is a Dag author's code: whatever it raises, Airflow delivers nothing
-        log.debug("The mapper of %s does not map %r of asset %s", dag.dag_id, key, name, exc_info=True)
+        log.debug("The mapper of %s does not map %r of asset %s", of.dag.dag_id, key, name, exc_info=True)
         return frozenset()
     return frozenset((mapped,)) if isinstance(mapped, str) else frozenset(mapped)
 

@@ -1,9 +1,9 @@
 """
 Seeing every start: one hook into the scheduler's own decision, before a task instance is scheduled.
 
-``DagRun._get_ready_tis`` asks ``TaskInstance.get_failed_dep_statuses`` of every task instance that it is about
-to schedule: first tries, retries, reschedules, what a person cleared inside a running run, mapped expansions,
-tasks that start in the triggerer, and ``airflow dags test``. Airflow's page of a task instance's unmet
+``DagRun._get_ready_tis`` asks ``TaskInstance.get_failed_dep_statuses`` of every task instance that it is
+about to schedule: first tries, retries, reschedules, what a person cleared inside a running run, mapped
+expansions, tasks that start in the triggerer, and ``airflow dags test``. Airflow's page of a task instance's unmet
 dependencies asks it, too, and so says why a task is held.
 """
 
@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.taskinstance import TaskInstance
-from airflow.ti_deps.dep_context import DepContext
 from airflow.ti_deps.deps.base_ti_dep import TIDepStatus
 
 if TYPE_CHECKING:
+    from airflow.ti_deps.dep_context import DepContext
     from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)

@@ -6,11 +6,8 @@ Every function works under row locks that :func:`lock_runs` took, in the caller'
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
-
-from sqlalchemy import select, tuple_
 
 from airflow._shared.timezones.timezone import utcnow
 from airflow.configuration import conf
@@ -18,10 +15,14 @@ from airflow.models.dagrun import DagRun
 from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.state import DagRunState, State, TaskInstanceState
+from sqlalchemy import select, tuple_
+
 from airflow_lean_provider.airflow_internals.lineage import chunks
-from airflow_lean_provider.rules.facts import Run, Task, Try
+from airflow_lean_provider.rules.facts import Run, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
     from sqlalchemy.orm import Session
 
 HELD_UNTIL = datetime(2037, 12, 31, tzinfo=timezone.utc)
@@ -65,9 +66,7 @@ def lock_tasks(tasks: Collection[Task], *, session: Session) -> dict[Task, TaskI
                     TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index
                 ).in_([tuple(t) for t in some])
             )
-            .order_by(
-                TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index
-            )
+            .order_by(TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index)
             .with_for_update(of=TaskInstance)
             .execution_options(populate_existing=True)
         ).unique():
@@ -106,19 +105,18 @@ def put_back(dag_run: DagRun) -> None:
     dag_run.set_state(DagRunState.QUEUED)
 
 
-def stop(ti: TaskInstance, *, session: Session) -> Try | None:
+def stop(ti: TaskInstance, *, session: Session) -> bool:
     """
     Take the task instance back to its beginning, wherever it is, without using up a retry.
 
     Its id is rotated, so that a start that is under way gets 404 from ``PATCH .../run``, and the heartbeat of
     a process that runs makes its supervisor kill it (``TaskInstance.prepare_db_for_next_try``).
 
-    :return: the try that was stopped, if a process of it may be alive
+    :return: whether a process of it may be alive
     """
     if ti.state in State.finished:
-        return None
+        return False
     alive = ti.state in (TaskInstanceState.RUNNING, TaskInstanceState.RESTARTING)
-    attempt = Try(Task(ti.dag_id, ti.run_id, ti.task_id, ti.map_index), ti.try_number)
     if ti.state not in (None, TaskInstanceState.UP_FOR_RETRY):
         ti.prepare_db_for_next_try(session)
         ti.max_tries += 1
@@ -127,14 +125,15 @@ def stop(ti: TaskInstance, *, session: Session) -> Try | None:
     ti.trigger_timeout = None
     ti.external_executor_id = None
     ti.clear_next_method_args()
-    return attempt if alive else None
+    return alive
 
 
 def park(ti: TaskInstance) -> None:
     """
     Hold one task instance inside a run that goes on: DEFERRED, with no trigger that could wake it.
 
-    No time-out applies (``trigger_timeout`` is NULL), and a run with a deferred task is never found deadlocked.
+    No time-out applies (``trigger_timeout`` is NULL), and a run with a deferred task is never found
+    deadlocked.
     """
     ti.state = TaskInstanceState.DEFERRED
     ti.trigger_id = None
@@ -185,8 +184,8 @@ def survival() -> timedelta:
     """
     Return the longest time for which the process of a stopped task can live on.
 
-    A supervisor learns of the stop at its next heartbeat, or gives up after ``max_failed_heartbeats`` of them
-    without the api-server; then it signals the process three times, 5 s apart (``sdk/execution_time/
+    A supervisor learns of the stop at its next heartbeat, or gives up after ``max_failed_heartbeats`` of
+    them without the api-server; then it signals the process three times, 5 s apart (``sdk/execution_time/
     supervisor.py``). Each attempt to reach the api-server may itself take a heartbeat interval.
     """
     interval = conf.getfloat("workers", "min_heartbeat_interval")

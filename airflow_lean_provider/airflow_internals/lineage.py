@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-
-from sqlalchemy import and_, func, select, tuple_
 
 from airflow.models.asset import AssetEvent, association_table
 from airflow.models.dagrun import DagRun
@@ -17,6 +14,8 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.taskinstancehistory import TaskInstanceHistory
 from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunType
+from sqlalchemy import and_, func, select, tuple_
+
 from airflow_lean_provider.airflow_internals.dags import Dags, producers_of, schedules_on
 from airflow_lean_provider.rules.facts import (
     Ending,
@@ -31,6 +30,8 @@ from airflow_lean_provider.rules.facts import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
     from sqlalchemy.orm import Session
 
 T = TypeVar("T")
@@ -61,7 +62,7 @@ _STATES: dict[str | None, TaskState] = {
     TaskInstanceState.SKIPPED: TaskState.SKIPPED,
     TaskInstanceState.REMOVED: TaskState.REMOVED,
 }
-ORIGINS = {
+_ORIGINS: dict[str, Origin] = {
     DagRunType.ASSET_TRIGGERED: Origin.ASSETS,
     DagRunType.MANUAL: Origin.PERSON,
     DagRunType.ASSET_MATERIALIZATION: Origin.PERSON,
@@ -91,6 +92,11 @@ class History(NamedTuple):
     states: dict[Run, dict[Task, TaskState]]
     executions: list[Execution]
     parked: set[Task]
+
+
+def origin_of(run: Any) -> Origin:
+    """Tell who made the run; a run type that we do not know counts as scheduled, the most careful guess."""
+    return _ORIGINS.get(run.run_type, Origin.SCHEDULE)
 
 
 def chunks(items: Iterable[T], size: int = AT_ONCE) -> Iterator[list[T]]:
@@ -169,6 +175,28 @@ def readers_of(
     Those that consumed an event of it, and those of Dags scheduled on the asset whose key its mapper maps it
     to, whoever made them; a run of a partitioned Dag without a key reads every partition.
     """
+    found = _consumers(publications, session)
+    schedules = [s for s in schedules_on({p.asset for p in partitions}, session=session) if s.partitioned]
+    dags.load({s.dag_id for s in schedules})
+    readers: dict[str, dict[str, set[Partition]]] = defaultdict(lambda: defaultdict(set))
+    of_asset: dict[str, set[Partition]] = defaultdict(set)
+    for schedule in schedules:
+        for partition in partitions:
+            if partition.asset == schedule.asset:
+                of_asset[schedule.dag_id].add(partition)
+                for key in dags.target_keys(schedule, partition.key):
+                    readers[schedule.dag_id][key].add(partition)
+    keys = {key for by_key in readers.values() for key in by_key}
+    for run, key in _runs_with_keys(readers, keys, session):
+        for partition in readers[run.dag_id].get(key, ()):
+            found[partition].add(run)
+    for run in _runs_without_key(of_asset, session):
+        for partition in of_asset[run.dag_id]:
+            found[partition].add(run)
+    return found
+
+
+def _consumers(publications: Sequence[Publication], session: Session) -> dict[Partition, set[Run]]:
     found: dict[Partition, set[Run]] = defaultdict(set)
     of_event = {p.id: p.partition for p in publications}
     for some in chunks(sorted(of_event)):
@@ -178,35 +206,30 @@ def readers_of(
             .where(association_table.c.event_id.in_(some))
         ):
             found[of_event[event_id]].add(Run(dag_id, run_id))
-    schedules = [s for s in schedules_on({p.asset for p in partitions}, session=session) if s.partitioned]
-    dags.load({s.dag_id for s in schedules})
-    readers: dict[str, dict[str, set[Partition]]] = defaultdict(lambda: defaultdict(set))
-    on_asset: dict[str, set[int]] = defaultdict(set)
-    for schedule in schedules:
-        on_asset[schedule.dag_id].add(schedule.asset)
-        for partition in partitions:
-            if partition.asset == schedule.asset:
-                for key in dags.target_keys(schedule, partition.key):
-                    readers[schedule.dag_id][key].add(partition)
-    keys = {key for by_key in readers.values() for key in by_key}
-    for some_keys in chunks(sorted(keys)):
+    return found
+
+
+def _runs_with_keys(
+    dag_ids: Collection[str], keys: Collection[str], session: Session
+) -> Iterator[tuple[Run, str]]:
+    for some in chunks(sorted(keys)):
         for dag_id, run_id, key in session.execute(
             select(DagRun.dag_id, DagRun.run_id, DagRun.partition_key).where(
-                DagRun.dag_id.in_(readers), DagRun.partition_key.in_(some_keys)
+                DagRun.dag_id.in_(dag_ids), DagRun.partition_key.in_(some)
             )
         ):
-            for partition in readers[dag_id].get(key, ()):
-                found[partition].add(Run(dag_id, run_id))
-    if on_asset:
-        for dag_id, run_id in session.execute(
+            if key is not None:
+                yield Run(dag_id, run_id), key
+
+
+def _runs_without_key(dag_ids: Collection[str], session: Session) -> Iterator[Run]:
+    if dag_ids:
+        for row in session.execute(
             select(DagRun.dag_id, DagRun.run_id).where(
-                DagRun.dag_id.in_(on_asset), DagRun.partition_key.is_(None)
+                DagRun.dag_id.in_(dag_ids), DagRun.partition_key.is_(None)
             )
         ):
-            for partition in partitions:
-                if partition.asset in on_asset[dag_id]:
-                    found[partition].add(Run(dag_id, run_id))
-    return found
+            yield Run(*row)
 
 
 def producing_runs(partitions: Collection[Partition], *, session: Session) -> set[Run]:
@@ -216,16 +239,9 @@ def producing_runs(partitions: Collection[Partition], *, session: Session) -> se
     keys = sorted({p.key for p in partitions if p.key is not None})
     wanted = {(d, p.key) for p in partitions for d in producers.get(p.asset, ())}
     runs: set[Run] = set()
-    if not dag_ids:
-        return runs
-    for some in chunks(keys):
-        for dag_id, run_id, key in session.execute(
-            select(DagRun.dag_id, DagRun.run_id, DagRun.partition_key).where(
-                DagRun.dag_id.in_(dag_ids), DagRun.partition_key.in_(some)
-            )
-        ):
-            if (dag_id, key) in wanted:
-                runs.add(Run(dag_id, run_id))
+    for run, key in _runs_with_keys(dag_ids, keys, session) if dag_ids else ():
+        if (run.dag_id, key) in wanted:
+            runs.add(run)
     return runs
 
 
@@ -251,7 +267,7 @@ def known_runs(runs: Collection[Run], *, session: Session) -> dict[Run, KnownRun
                 row.id,
                 run,
                 row.partition_key,
-                ORIGINS.get(DagRunType(row.run_type), Origin.SCHEDULE),
+                origin_of(row),
                 over=row.state in (DagRunState.SUCCESS, DagRunState.FAILED),
                 queued=row.state == DagRunState.QUEUED,
                 run_after=row.run_after,
@@ -286,9 +302,10 @@ def history_of(
     """
     Return what the task instances of the runs are doing and have done.
 
-    The times of an execution are those that the api-server wrote into ``log`` (events ``running``, ``success``,
-    ``failed``, ``up_for_retry``, ``skipped``: ``execution_api/routes/task_instances.py``); where there is no such
-    row, the task instance's own times, which a worker's clock wrote, with ``skew`` as doubt.
+    The times of an execution are those that the api-server wrote into ``log`` (events ``running``,
+    ``success``, ``failed``, ``up_for_retry``, ``skipped``: ``execution_api/routes/task_instances.py``);
+    where there is no such row, the task instance's own times, which a worker's clock wrote, with ``skew``
+    as doubt.
     """
     states: dict[Run, dict[Task, TaskState]] = defaultdict(dict)
     tries: dict[Try, Any] = {}

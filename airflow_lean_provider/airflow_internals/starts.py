@@ -8,18 +8,15 @@ readers and waits for that lock: a start that did not see the halt is seen by th
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import and_, inspect, select
 
 from airflow._shared.timezones.timezone import utcnow
 from airflow.models.asset import AssetEvent, TaskOutletAssetReference, association_table
-from airflow.models.dagrun import DagRun
+from sqlalchemy import and_, inspect, select
+
 from airflow_lean_provider.airflow_internals.dags import Dags, schedules_of
-from airflow_lean_provider.airflow_internals.lineage import ORIGINS
+from airflow_lean_provider.airflow_internals.lineage import origin_of
 from airflow_lean_provider.rules.facts import (
     DagShape,
     Facts,
@@ -34,6 +31,10 @@ from airflow_lean_provider.rules.reading import Reading
 from airflow_lean_provider.store.models import Base, HaltedPartition, StoppedTry, Switch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from airflow.models.dagrun import DagRun
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import Session
 
@@ -126,9 +127,8 @@ def _kept(session: Session) -> dict[Any, Any]:
 def _anything_halted(connection: Connection) -> bool:
     row = connection.execute(
         select(
-            select(HaltedPartition.id).exists() | select(StoppedTry.dag_id).where(
-                StoppedTry.gone_by > utcnow()
-            ).exists(),
+            select(HaltedPartition.id).exists()
+            | select(StoppedTry.dag_id).where(StoppedTry.gone_by > utcnow()).exists(),
             select(Switch.id).where(Switch.enabled.is_(False)).exists(),
         )
     ).one()
@@ -191,7 +191,7 @@ def _as_facts(dag_run: DagRun, shape: DagShape) -> RunFacts:
     return RunFacts(
         run=Run(dag_run.dag_id, dag_run.run_id),
         key=dag_run.partition_key,
-        origin=ORIGINS.get(dag_run.run_type, Origin.SCHEDULE),
+        origin=origin_of(dag_run),
         order=dag_run.id,
         shape=shape,
         tasks={},
@@ -248,7 +248,7 @@ def _own_and_halted(connection: Connection, dag_run: DagRun) -> dict[Partition, 
     ):
         if key == dag_run.partition_key:
             found.setdefault(Partition(asset, key), set()).add(task_id)
-    for asset, key, task_id, event_key in connection.execute(
+    for asset, key, event_task_id, event_key in connection.execute(
         select(
             HaltedPartition.asset_id,
             HaltedPartition.partition_key,
@@ -270,6 +270,6 @@ def _own_and_halted(connection: Connection, dag_run: DagRun) -> dict[Partition, 
         )
         .distinct()
     ):
-        if key == event_key:
-            found.setdefault(Partition(asset, key), set()).add(task_id)
+        if key == event_key and event_task_id is not None:
+            found.setdefault(Partition(asset, key), set()).add(event_task_id)
     return found

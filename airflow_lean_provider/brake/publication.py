@@ -13,9 +13,8 @@ from airflow_lean_provider.store.models import AffectedRun, Cord, HaltedPartitio
 from airflow_lean_provider.store.transactions import in_transaction
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
     from airflow.listeners.types import AssetEvent
+    from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +62,9 @@ def published(event: AssetEvent) -> None:
 
 def _concerns_a_cord(event: AssetEvent, session: Session) -> bool:
     if session.scalar(
-        select(or_(select(Cord.id).where(Cord.closed_at.is_(None)).exists(), select(HaltedPartition.id).exists()))
+        select(
+            or_(select(Cord.id).where(Cord.closed_at.is_(None)).exists(), select(HaltedPartition.id).exists())
+        )
     ):
         keys = session.execute(
             select(HaltedPartition.partition_key).where(HaltedPartition.partition_key == event.partition_key)

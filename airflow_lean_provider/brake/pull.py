@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -23,6 +21,9 @@ from airflow_lean_provider.store.models import Cord, CordPartition, HaltedPartit
 from airflow_lean_provider.store.transactions import in_transaction, lock_switch
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
     from sqlalchemy.orm import Session
 
 A_PREVIEW = -1
@@ -215,7 +216,9 @@ def _targets(scope: Scope, session: Session) -> list[Target]:
         raise BadRequest("partition", "name at least one partition, or a range")
     unknown = sorted(set(keys) - published)
     if unknown:
-        raise BadRequest("partition", f"{asset.name!r} was never published for {', '.join(map(repr, unknown))}")
+        raise BadRequest(
+            "partition", f"{asset.name!r} was never published for {', '.join(map(repr, unknown))}"
+        )
     partitions = [Partition(asset.id, key) for key in dict.fromkeys(keys)]
     versions = decide(look(session, also=partitions).facts).judgement.versions
     targets = []
@@ -229,7 +232,8 @@ def _published_by(run: Run, session: Session) -> list[Target]:
     if not lineage.known_runs([run], session=session):
         raise BadRequest("run", f"Dag {run.dag_id!r} has no run {run.run_id!r}")
     partitions = sorted(
-        {p.partition for p in lineage.publications_of_run(run, session=session)}, key=lambda p: (p.asset, str(p.key))
+        {p.partition for p in lineage.publications_of_run(run, session=session)},
+        key=lambda p: (p.asset, str(p.key)),
     )
     if not partitions:
         raise BadRequest("run", f"{run.run_id!r} of {run.dag_id!r} has published nothing")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,8 @@ from airflow_lean_provider.store.models import Cord, CordPartition
 from airflow_lean_provider.store.transactions import in_transaction, lock_switch
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy.orm import Session
 
 
@@ -50,8 +51,8 @@ def release(
     """
     End a cord, on all of its partitions or on those with these keys.
 
-    ``fixed`` takes effect when no task that publishes the partition is tainted, owing, stopped, cleared, queued,
-    retrying or running; until then it stays asked for.
+    ``fixed`` takes effect when no task that publishes the partition is tainted, owing, stopped, cleared,
+    queued, retrying or running; until then it stays asked for.
 
     :param forced: do not wait for that
     :raises BadRequest: if there is no such cord or partition, or it is released already
@@ -92,7 +93,7 @@ def repair(cord: int, *, by: str, timeout: float | None = None) -> Released:
             if not named:
                 raise BadRequest(
                     "cord",
-                    f"no run is left that published {row.asset_name} {row.partition_key!r}; publish it again, "
+                    f"no run is left that published {row.asset_name} {row.partition_key!r}; publish it, "
                     "then release the cord as fixed",
                 )
             run = scene.facts.runs[named[-1].run]  # type: ignore[index]
@@ -104,15 +105,17 @@ def repair(cord: int, *, by: str, timeout: float | None = None) -> Released:
         unfinished = [
             t
             for t in wanted
-            if scene.facts.runs[t.run].tasks.get(t) in (TaskState.RUNNING, TaskState.QUEUED, TaskState.WAITING)
+            if scene.facts.runs[t.run].tasks.get(t)
+            in (TaskState.RUNNING, TaskState.QUEUED, TaskState.WAITING)
             and not scene.facts.runs[t.run].over
         ]
         cleared: list[Task] = []
         if not unfinished:
             locked = holding.lock_runs({t.run for t in wanted}, session=session)
-            for run, dag_run in locked.items():
-                cleared += clearing.clear(dag_run, [t for t in wanted if t.run == run], session=session)
-                holding.audit("andon repair", run, f"andon cord {cord}", session=session)
+            for publisher, dag_run in locked.items():
+                again = [t for t in wanted if t.run == publisher]
+                cleared += clearing.clear(dag_run, again, session=session)
+                holding.audit("andon repair", publisher, f"andon cord {cord}", session=session)
         for row in rows:
             row.asked_outcome = Outcome.FIXED.value
             row.asked_by = by

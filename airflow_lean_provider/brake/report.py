@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -15,14 +14,17 @@ from airflow_lean_provider.brake.errors import BadRequest
 from airflow_lean_provider.brake.pull import A_PREVIEW, Preview
 from airflow_lean_provider.brake.scene import Scene, look
 from airflow_lean_provider.brake.settle import release_waits_for
-from airflow_lean_provider.rules.badness import Cause
 from airflow_lean_provider.rules.facts import Partition, Run
 from airflow_lean_provider.rules.plan import Label, Plan, decide
 from airflow_lean_provider.store.models import AffectedRun, Cord, CordPartition, StoppedTry
 from airflow_lean_provider.store.transactions import in_transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from sqlalchemy.orm import Session
+
+    from airflow_lean_provider.rules.badness import Cause
 
 HOPS_AT_MOST = 50
 
@@ -243,7 +245,7 @@ def _runs(scene: Scene, plan: Plan, runs: Collection[Run]) -> list[dict[str, Any
 
 
 def _late(roots: Iterable[Partition], dags: Dags, session: Session) -> list[dict[str, Any]]:
-    """Follow the schedules hop by hop: the partitions that nobody can make, or make anew, until the release."""
+    """Follow the schedules hop by hop: what nobody can make, or make anew, until the release."""
     seen: set[tuple[str, str]] = set()
     level = set(roots)
     told: list[dict[str, Any]] = []

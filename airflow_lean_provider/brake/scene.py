@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,7 +13,6 @@ from airflow_lean_provider import settings
 from airflow_lean_provider.airflow_internals import lineage
 from airflow_lean_provider.airflow_internals.dags import Dags
 from airflow_lean_provider.airflow_internals.holding import HELD_UNTIL
-from airflow_lean_provider.airflow_internals.lineage import KnownRun
 from airflow_lean_provider.rules.badness import judge
 from airflow_lean_provider.rules.facts import (
     Execution,
@@ -32,6 +30,7 @@ from airflow_lean_provider.rules.facts import (
     TaskState,
     Try,
 )
+from airflow_lean_provider.store.clock import now as the_time
 from airflow_lean_provider.store.models import (
     AbsorbedEvent,
     AffectedRun,
@@ -42,10 +41,13 @@ from airflow_lean_provider.store.models import (
     ParkedTask,
     StoppedTry,
 )
-from airflow_lean_provider.store.clock import now as the_time
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from sqlalchemy.orm import Session
+
+    from airflow_lean_provider.airflow_internals.lineage import KnownRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,15 @@ def look(
     :param supposed: halts that a preview supposes
     """
     cords = {c.id: c for c in session.scalars(select(Cord).where(Cord.closed_at.is_(None)))}
-    rows = list(session.scalars(select(CordPartition).where(CordPartition.cord_id.in_(cords)))) if cords else []
+    rows = (
+        list(session.scalars(select(CordPartition).where(CordPartition.cord_id.in_(cords)))) if cords else []
+    )
     halts = [*halts_of(rows, cords), *supposed]
     stopped = list(session.scalars(select(StoppedTry)))
     affected = {Run(a.dag_id, a.run_id): a for a in session.scalars(select(AffectedRun))}
-    parked = {Task(p.dag_id, p.run_id, p.task_id, p.map_index): p for p in session.scalars(select(ParkedTask))}
+    parked = {
+        Task(p.dag_id, p.run_id, p.task_id, p.map_index): p for p in session.scalars(select(ParkedTask))
+    }
     halted = [Partition(h.asset_id, h.partition_key) for h in session.scalars(select(HaltedPartition))]
     absorbed = _absorbed(session)
     survivors = {_try_of(s): s.gone_by for s in stopped}
@@ -246,7 +252,7 @@ def _run_facts(
     affected: AffectedRun | None,
     absorbed: tuple[datetime, ...],
 ) -> RunFacts:
-    facts = RunFacts(
+    return RunFacts(
         run=known.run,
         key=known.key,
         origin=known.origin,
@@ -260,4 +266,3 @@ def _run_facts(
         absorbed=absorbed,
         partitioned=known.key is not None,
     )
-    return facts

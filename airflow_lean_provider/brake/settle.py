@@ -2,16 +2,15 @@
 Settling: making Airflow equal to what the definitions say.
 
 A pull, a publication, a release and the sweeper all end here. One step is one transaction: it gathers the
-facts, lets the rules decide, and either commits the halts of partitions that have become bad, or acts on the
-runs. Halts are always committed before their readers are looked for, so that a start that did not see the halt
-is seen by the next look. Steps are repeated until one finds nothing to do.
+facts, lets the rules decide, and either commits the halts of partitions that have become bad, or acts on
+the runs. Halts are always committed before their readers are looked for, so that a start that did not see
+the halt is seen by the next look. Steps are repeated until one finds nothing to do.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ from sqlalchemy import delete, select
 from airflow_lean_provider import settings
 from airflow_lean_provider.airflow_internals import clearing, holding
 from airflow_lean_provider.brake.scene import Scene, look
-from airflow_lean_provider.rules.badness import Cause
 from airflow_lean_provider.rules.facts import Origin, Outcome, Partition, Run, Task, Try
 from airflow_lean_provider.rules.plan import Label, Plan, RunPlan, decide, waits_for
 from airflow_lean_provider.rules.versions import version_of_event
@@ -38,7 +36,11 @@ from airflow_lean_provider.store.models import (
 from airflow_lean_provider.store.transactions import in_transaction, lock_switch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.orm import Session
+
+    from airflow_lean_provider.rules.badness import Cause
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +64,10 @@ def settle(timeout: float | None = None) -> bool:
             return True
         if give_up is not None and time.monotonic() > give_up:
             return False
-    log.error("The andon cord found something to do %s times in a row; this is a bug, please report it", STEPS_AT_MOST)
+    log.error(
+        "The andon cord found something to do %s times in a row; this is a bug, please report it",
+        STEPS_AT_MOST,
+    )
     return False
 
 
@@ -135,9 +140,7 @@ def release_waits_for(row: CordPartition, scene: Scene, plan: Plan) -> str | Non
 
 def _publish_halts(plan: Plan, session: Session) -> bool:
     """Write the halts of partitions that have become bad; True if there were any."""
-    present = {
-        Partition(h.asset_id, h.partition_key): h for h in session.scalars(select(HaltedPartition))
-    }
+    present = {Partition(h.asset_id, h.partition_key): h for h in session.scalars(select(HaltedPartition))}
     new = False
     for partition, causes in plan.halts.items():
         row = present.get(partition)
@@ -179,59 +182,71 @@ def causes_to_json(causes: frozenset[Cause]) -> list[Any]:
 
 
 def _act(plan: RunPlan, dag_run: Any, scene: Scene, session: Session) -> None:
-    known = scene.facts.runs[plan.run]
     if plan.skip:
         _skip(plan, dag_run, scene, session)
         return
-    touched = set(plan.stop) | set(plan.pull_back) | set(plan.park) | set(plan.unpark)
+    touched = {*plan.stop, *plan.pull_back, *plan.park, *plan.unpark}
     tis = holding.lock_tasks(touched, session=session)
-    for task in (*plan.stop, *plan.pull_back):
-        if (ti := tis.get(task)) is not None:
-            started = min(
-                (e.started for e in scene.facts.executions if e.task == task and e.ended is None), default=None
-            )
-            attempt = holding.stop(ti, session=session)
-            if started is not None and task in plan.stop:
-                _remember_stop(Try(task, ti.try_number), started, attempt is not None, scene, session)
-            holding.audit("andon stop", plan.run, _because(plan), session=session, task=task)
+    _stop(plan, tis, scene, session)
+    _park(plan, tis, scene, session)
+    if plan.hold:
+        _hold(plan, dag_run, scene, session)
+    if plan.clear:
+        clearing.clear(dag_run, plan.clear, session=session)
+        holding.audit("andon repair", plan.run, _because(plan), session=session)
+    _unpark(plan, tis, session)
+    if plan.release:
+        _release(plan.run, dag_run, scene, session)
     session.flush()
+
+
+def _stop(plan: RunPlan, tis: Mapping[Task, Any], scene: Scene, session: Session) -> None:
+    for task in (*plan.stop, *plan.pull_back):
+        if (ti := tis.get(task)) is None:
+            continue
+        started = [e.started for e in scene.facts.executions if e.task == task and e.ended is None]
+        attempt = Try(task, ti.try_number)
+        alive = holding.stop(ti, session=session)
+        if started and task in plan.stop:
+            _remember_stop(attempt, min(started), alive, scene, session)
+        holding.audit("andon stop", plan.run, _because(plan), session=session, task=task)
+    session.flush()
+
+
+def _park(plan: RunPlan, tis: Mapping[Task, Any], scene: Scene, session: Session) -> None:
     for task in plan.park:
         if (ti := tis.get(task)) is not None:
             holding.park(ti)
             if task not in scene.parked:
                 session.add(ParkedTask(**_key(task), parked_at=now()))
             holding.audit("andon hold", plan.run, _because(plan), session=session, task=task)
-    if plan.hold:
-        affected = scene.affected.get(plan.run)
-        own = holding.hold(dag_run)
-        if affected is None:
-            affected = AffectedRun(
-                dag_id=plan.run.dag_id,
-                run_id=plan.run.run_id,
-                partition_key=known.key,
-                since=now(),
-                labels=[],
-                causes=[],
-                saw=[],
-            )
-            session.add(affected)
-            scene.affected[plan.run] = affected
-        affected.held = True
-        affected.run_after = own
-        holding.audit("andon hold", plan.run, _because(plan), session=session)
-    if plan.clear:
-        clearing.clear(dag_run, plan.clear, session=session)
-        holding.audit("andon repair", plan.run, _because(plan), session=session)
+
+
+def _unpark(plan: RunPlan, tis: Mapping[Task, Any], session: Session) -> None:
     for task in plan.unpark:
         if (ti := tis.get(task)) is not None:
             holding.unpark(ti)
-            session.execute(
-                delete(ParkedTask).filter_by(**_key(task)).execution_options(synchronize_session="fetch")
-            )
+            session.execute(delete(ParkedTask).filter_by(**_key(task)))
             holding.audit("andon release", plan.run, "", session=session, task=task)
-    if plan.release:
-        _release(plan.run, dag_run, scene, session)
-    session.flush()
+
+
+def _hold(plan: RunPlan, dag_run: Any, scene: Scene, session: Session) -> None:
+    affected = scene.affected.get(plan.run)
+    if affected is None:
+        affected = AffectedRun(
+            dag_id=plan.run.dag_id,
+            run_id=plan.run.run_id,
+            partition_key=scene.facts.runs[plan.run].key,
+            since=now(),
+            labels=[],
+            causes=[],
+            saw=[],
+        )
+        session.add(affected)
+        scene.affected[plan.run] = affected
+    affected.run_after = holding.hold(dag_run)
+    affected.held = True
+    holding.audit("andon hold", plan.run, _because(plan), session=session)
 
 
 def _release(run: Run, dag_run: Any, scene: Scene, session: Session) -> None:

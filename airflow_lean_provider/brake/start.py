@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import object_session
 
 from airflow_lean_provider.airflow_internals import holding
-from airflow_lean_provider.airflow_internals.lineage import ORIGINS
+from airflow_lean_provider.airflow_internals.lineage import origin_of
 from airflow_lean_provider.airflow_internals.starts import StartNotJudged, Verdict, judge_start
 from airflow_lean_provider.rules.facts import Origin, Run, Task
 from airflow_lean_provider.rules.plan import Label
@@ -16,10 +16,9 @@ from airflow_lean_provider.store.clock import now
 from airflow_lean_provider.store.models import AffectedRun, ParkedTask
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +27,9 @@ def judge_run(dag_run: DagRun) -> None:
     """
     Hold the run if all that it would do reads a halted partition.
 
-    A run only some of whose tasks do goes on, and those are parked one by one (:func:`judge_task`). On an error of
-    ours the run is put back for the scheduler's next loop, never let through; Airflow would swallow an exception
-    and start it (``DagRun.notify_dagrun_state_changed``).
+    A run only some of whose tasks do goes on, and those are parked one by one (:func:`judge_task`). On an
+    error of ours the run is put back for the scheduler's next loop, never let through; Airflow would
+    swallow an exception and start it (``DagRun.notify_dagrun_state_changed``).
     """
     session = object_session(dag_run)
     if session is None:
@@ -41,7 +40,9 @@ def judge_run(dag_run: DagRun) -> None:
             with session.begin_nested():
                 _hold(dag_run, verdict, session)
     except Exception:  # see above
-        log.exception("Run %s of %s is put back: its start could not be judged", dag_run.run_id, dag_run.dag_id)
+        log.exception(
+            "Run %s of %s is put back: its start could not be judged", dag_run.run_id, dag_run.dag_id
+        )
         holding.put_back(dag_run)
 
 
@@ -50,8 +51,8 @@ def judge_task(ti: TaskInstance, schedules: bool, *, session: Session) -> str | 
     Say why the task instance may not start, None if it may.
 
     :param schedules: the scheduler asks, and would schedule it now: then it is parked
-    :raises StartNotJudged: on an error of ours; the scheduler logs it, leaves the run and asks again in its next
-        loop (``SchedulerJobRunner._schedule_all_dag_runs``)
+    :raises StartNotJudged: on an error of ours; the scheduler logs it, leaves the run and asks again in its
+        next loop (``SchedulerJobRunner._schedule_all_dag_runs``)
     """
     verdict = judge_start(ti.get_dagrun(session=session), session=session)
     halted = verdict.forbidden.get(ti.task_id)
@@ -82,7 +83,7 @@ def _hold(dag_run: DagRun, verdict: Verdict, session: Session) -> None:
     row.partition_key = dag_run.partition_key
     row.labels = sorted({*(row.labels or []), Label.HELD.value})
     row.causes = list(verdict.causes)
-    row.absorbs = ORIGINS.get(dag_run.run_type) is Origin.ASSETS
+    row.absorbs = origin_of(dag_run) is Origin.ASSETS
     row.waits_since = now()
     row.saw = [list(p) for p in sorted({p for found in verdict.forbidden.values() for p in found}, key=str)]
     cords = sorted({c[0] for c in verdict.causes if c[0]})

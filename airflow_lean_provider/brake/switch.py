@@ -35,7 +35,8 @@ def disable(*, reason: str, by: str) -> int:
             Task(p.dag_id, p.run_id, p.task_id, p.map_index) for p in session.scalars(select(ParkedTask))
         ]
         absorbed = {
-            Run(*row) for row in session.execute(select(AbsorbedEvent.dag_id, AbsorbedEvent.run_id).distinct())
+            Run(*row)
+            for row in session.execute(select(AbsorbedEvent.dag_id, AbsorbedEvent.run_id).distinct())
         }
         locked = holding.lock_runs(affected.keys() | {t.run for t in parked} | absorbed, session=session)
         let_go = 0

@@ -8,16 +8,32 @@ from __future__ import annotations
 
 from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg, GroupCommand, lazy_load_command
 
-EXIT_CODES = "Exit codes: 0 done, 1 error, 2 something is wrong with the request and nothing was changed, 3 pulled, still settling."
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 error, 2 something is wrong with the request and nothing was changed, "
+    "3 pulled, still settling."
+)
 
 ARG_ASSET = Arg(("asset",), nargs="?", help="Name or uri of the asset")
-ARG_PARTITION = Arg(("-p", "--partition"), action="append", metavar="KEY", help="A partition key; may be repeated")
-ARG_RANGE = Arg(("--range",), nargs=2, metavar=("FROM", "TO"), help="The published keys from FROM to TO, both included")
+ARG_PARTITION = Arg(
+    ("-p", "--partition"), action="append", metavar="KEY", help="A partition key; may be repeated"
+)
+ARG_RANGE = Arg(
+    ("--range",), nargs=2, metavar=("FROM", "TO"), help="The published keys from FROM to TO, both included"
+)
 ARG_RUN = Arg(("--run",), nargs=2, metavar=("DAG_ID", "RUN_ID"), help="All that this run published")
 ARG_REASON = Arg(("-r", "--reason"), required=True, help="Why; everybody downstream reads it")
-ARG_SEVERITY = Arg(("--severity",), choices=("stop", "warn"), default="stop", help="'warn' marks and tells, holds nothing")
-ARG_REQUEST_KEY = Arg(("--request-key",), help="A repeated pull with the same key returns the cord that exists")
-ARG_TIMEOUT = Arg(("--timeout",), type=float, metavar="SECONDS", help="How long to wait until every reader is held or stopped")
+ARG_SEVERITY = Arg(
+    ("--severity",), choices=("stop", "warn"), default="stop", help="'warn' marks and tells, holds nothing"
+)
+ARG_REQUEST_KEY = Arg(
+    ("--request-key",), help="A repeated pull with the same key returns the cord that exists"
+)
+ARG_TIMEOUT = Arg(
+    ("--timeout",),
+    type=float,
+    metavar="SECONDS",
+    help="How long to wait until every reader is held or stopped",
+)
 ARG_CORD = Arg(("cord_id",), type=int, help="Number of the cord")
 ARG_OUTCOME = Arg(
     ("--outcome",),
@@ -66,13 +82,16 @@ def get_andon_cli_commands() -> list[GroupCommand]:
                 ),
                 _command(
                     "repair",
-                    "Clear the tasks that published the bad versions; release as fixed when they have published",
+                    "Clear the tasks that published the bad versions; release as fixed after that",
                     (ARG_CORD,),
                 ),
                 _command("why", "Say why a run waits", (ARG_DAG_ID, ARG_RUN_ID)),
                 _command("doctor", "Check that the brake works", ()),
                 _command(
-                    "disable", "Undo all that the brake changed, and switch it off", (ARG_REASON,), output=False
+                    "disable",
+                    "Undo all that the brake changed, and switch it off",
+                    (ARG_REASON,),
+                    output=False,
                 ),
                 _command("enable", "Switch the brake on again", (), output=False),
             ),

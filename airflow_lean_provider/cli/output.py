@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-
 from airflow.cli.simple_table import AirflowConsole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def say(answer: Mapping[str, Any], output: str) -> None:
@@ -22,7 +23,9 @@ def say(answer: Mapping[str, Any], output: str) -> None:
         print(json.dumps(answer, ensure_ascii=False, default=str))
         return
     if output == "yaml":
-        print(yaml.safe_dump(json.loads(json.dumps(answer, default=str)), allow_unicode=True, sort_keys=False))
+        print(
+            yaml.safe_dump(json.loads(json.dumps(answer, default=str)), allow_unicode=True, sort_keys=False)
+        )
         return
     console = AirflowConsole()
     single = {name: value for name, value in answer.items() if not isinstance(value, list)}

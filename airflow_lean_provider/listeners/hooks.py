@@ -1,8 +1,9 @@
 """
 Installs the hooks that Airflow has no listener for.
 
-Named in the ``airflow.policy`` entry point, so that every Airflow process imports it when it loads its settings,
-before the first asset event and the first start: the plugin itself is loaded too late for the execution API.
+Named in the ``airflow.policy`` entry point, so that every Airflow process imports it when it loads its
+settings, before the first asset event and the first start: the plugin is loaded too late for the execution
+API.
 The models cannot be imported that early, so the hooks wait until SQLAlchemy has configured them.
 """
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 def _install() -> None:
     from airflow.models.asset import PartitionedAssetKeyLog
+
     from airflow_lean_provider.airflow_internals import gate
 
     if not event.contains(PartitionedAssetKeyLog, "after_insert", _on_key_logged):

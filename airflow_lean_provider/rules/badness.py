@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_lean_provider.rules.facts import (
     Ending,
@@ -22,6 +20,10 @@ from airflow_lean_provider.rules.facts import (
 )
 from airflow_lean_provider.rules.reading import Reading
 from airflow_lean_provider.rules.versions import Version, all_versions, current, visible_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime, timedelta
 
 
 class Cause(NamedTuple):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from airflow_lean_provider.rules.badness import Judgement, ended_of_itself
 from airflow_lean_provider.rules.facts import (
@@ -19,6 +19,9 @@ from airflow_lean_provider.rules.facts import (
     TaskState,
 )
 from airflow_lean_provider.rules.starts import bad_reads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Group = tuple[str, str]
 Instance = tuple[str, int]
@@ -69,7 +72,9 @@ def _account(
     in_group = sorted(
         (e for m in members for e in executions.get(m.run, ())), key=lambda e: (e.started, e.attempt)
     )
-    live = {(t.task_id, t.map_index) for m in members for t, s in m.tasks.items() if s is not TaskState.REMOVED}
+    live = {
+        (t.task_id, t.map_index) for m in members for t, s in m.tasks.items() if s is not TaskState.REMOVED
+    }
     owed: set[Instance] = set()
     owing_runs: set[Run] = set()
     failed: set[Run] = set()
@@ -133,9 +138,7 @@ def _runs_with_unread_events(members: list[RunFacts], history: list[Execution]) 
     return unread
 
 
-def _failed_payers(
-    facts: Facts, judgement: Judgement, history: list[Execution], debt: Execution
-) -> set[Run]:
+def _failed_payers(facts: Facts, judgement: Judgement, history: list[Execution], debt: Execution) -> set[Run]:
     return {
         e.task.run
         for e in history
@@ -157,6 +160,4 @@ def _to_clear(judgement: Judgement, payer: RunFacts, owed: set[Instance]) -> fro
     again = debtors | {t for t in payer.tasks if t.task_id in following}
     if any(bad_reads(judgement, t.run, t.task_id) for t in again):
         return frozenset()
-    return frozenset(
-        t for t in again if payer.tasks[t].finished and payer.tasks[t] is not TaskState.REMOVED
-    )
+    return frozenset(t for t in again if payer.tasks[t].finished and payer.tasks[t] is not TaskState.REMOVED)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from airflow_lean_provider.rules.badness import Cause, Judgement, ended_of_itself, judge
 from airflow_lean_provider.rules.debts import Account, Group, accounts
@@ -14,7 +14,6 @@ from airflow_lean_provider.rules.facts import (
     Execution,
     Facts,
     Origin,
-    Outcome,
     Partition,
     Run,
     RunFacts,
@@ -22,6 +21,9 @@ from airflow_lean_provider.rules.facts import (
     TaskState,
 )
 from airflow_lean_provider.rules.starts import bad_reads, may_start, survivors_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Label(str, Enum):
@@ -130,86 +132,98 @@ def _plan_run(
     account: Account,
     executions: list[Execution],
 ) -> RunPlan:
-    labels: set[Label] = set()
-    saw_bad = [e for e in executions if e.attempt in judgement.seen]
-    latest = {e.task: e for e in sorted(executions, key=lambda e: (e.started, e.attempt))}
-    tainted = any(ended_of_itself(e) and latest[e.task] is e for e in saw_bad)
-    causes = frozenset().union(
-        *(judgement.seen[e.attempt] for e in saw_bad if latest[e.task] is e),
-        *(judgement.bad_partitions[p] for t in run.tasks for p in bad_reads(judgement, run.run, t.task_id)),
+    said = _describe(judgement, run, account, executions)
+    survivors = survivors_of(facts, run.run)
+    clear = tuple(sorted(account.clear)) if account.payer == run.run and not survivors else ()
+    repairing = {Label.REPAIRING} if clear else set()
+    if run.over:
+        return replace(said, labels=said.labels | repairing, clear=clear)
+    unfinished = {t: s for t, s in run.tasks.items() if not s.finished}
+    forbidden = {t for t in unfinished if not may_start(facts, judgement, t)}
+    stop = _to_stop(judgement, run, unfinished, forbidden, executions)
+    said = replace(said, stop=tuple(sorted(stop)))
+    if stop:
+        said = replace(said, labels=said.labels | {Label.STOPPED})
+    if forbidden:
+        return _keep_back(said, run, unfinished, forbidden)
+    if run.kept_back and survivors:
+        return replace(said, labels=said.labels | {Label.STOPPED})
+    if run.kept_back and (run.run in account.superseded or _reads_only_absent(run, judgement)):
+        return replace(said, skip=True)
+    if Label.OWES in said.labels:
+        repairing = {Label.REPAIRING}
+    return replace(
+        said,
+        labels=said.labels | repairing,
+        release=run.held,
+        unpark=tuple(sorted(t for t, s in unfinished.items() if s is TaskState.PARKED)),
+        clear=clear,
     )
-    owes = bool(account.owed) and run.run in account.owing_runs
-    if any(e.ending is Ending.STOPPED and latest[e.task] is e for e in executions) and run.kept_back:
+
+
+def _describe(judgement: Judgement, run: RunFacts, account: Account, executions: list[Execution]) -> RunPlan:
+    """Say what the run is called and why, before anything is decided."""
+    latest = {e.task: e for e in sorted(executions, key=lambda e: (e.started, e.attempt))}
+    saw_bad = [e for e in latest.values() if e.attempt in judgement.seen]
+    reads_bad = frozenset().union(*(bad_reads(judgement, run.run, t.task_id) for t in run.tasks))
+    labels: set[Label] = set()
+    if run.kept_back and any(e.ending is Ending.STOPPED for e in latest.values()):
         labels.add(Label.STOPPED)
-    if tainted:
+    if any(ended_of_itself(e) for e in saw_bad):
         labels.add(Label.TAINTED)
     if run.run in account.superseded:
         labels.add(Label.SUPERSEDED)
-    elif owes:
+    elif account.owed and run.run in account.owing_runs:
         labels.add(Label.OWES)
     if run.run in account.failed:
         labels.add(Label.REPAIR_FAILED)
-    reads_bad = frozenset().union(*(bad_reads(judgement, run.run, t.task_id) for t in run.tasks))
-    common = dict(run=run.run, causes=causes, reads_bad=reads_bad)
-
-    if run.over:
-        clear = account.clear if account.payer == run.run and not survivors_of(facts, run.run) else ()
-        if clear:
-            labels.add(Label.REPAIRING)
-        return RunPlan(**common, labels=frozenset(labels), clear=tuple(sorted(clear)))
-
-    unfinished = {t: s for t, s in run.tasks.items() if not s.finished}
-    forbidden = {t for t in unfinished if not may_start(facts, judgement, t)}
-    stop = (
-        set()
-        if run.shape.advisory
-        else {
-            e.task
-            for e in saw_bad
-            if e.ending is Ending.OPEN and unfinished.get(e.task) is TaskState.RUNNING
-            and e.task.task_id not in run.shape.teardowns
-        }
-    )
-    if forbidden:
-        labels.add(Label.HELD)
-        stop |= {t for t in forbidden if unfinished[t] is TaskState.RUNNING}
-        if stop:
-            labels.add(Label.STOPPED)
-        pull_back = {t for t in forbidden if unfinished[t] is TaskState.QUEUED}
-        goes_on = {
-            t
-            for t, s in unfinished.items()
-            if t not in forbidden | stop
-            and (t.task_id not in run.shape.teardowns or s is TaskState.RUNNING)
-        }
-        whole = holds_as_a_whole(run) and not goes_on
-        return RunPlan(
-            **common,
-            labels=frozenset(labels),
-            stop=tuple(sorted(stop)),
-            pull_back=tuple(sorted(pull_back)),
-            hold=whole and not run.held,
-            park=()
-            if whole or run.held
-            else tuple(sorted(t for t in forbidden | stop if unfinished[t] is not TaskState.PARKED)),
-        )
-    if run.kept_back and survivors_of(facts, run.run):
-        return RunPlan(**common, labels=frozenset(labels | {Label.STOPPED}), stop=tuple(sorted(stop)))
-    parked = tuple(sorted(t for t, s in unfinished.items() if s is TaskState.PARKED))
-    if run.run in account.superseded and run.kept_back:
-        return RunPlan(**common, labels=frozenset(labels), skip=True)
-    if run.kept_back and _reads_only_absent(run, judgement):
-        return RunPlan(**common, labels=frozenset(labels), skip=True)
-    clear = account.clear if account.payer == run.run else frozenset()
-    if owes or clear:
-        labels.add(Label.REPAIRING)
     return RunPlan(
-        **common,
+        run.run,
         labels=frozenset(labels),
-        stop=tuple(sorted(stop)),
-        release=run.held,
-        unpark=parked,
-        clear=tuple(sorted(clear)),
+        causes=frozenset().union(
+            *(judgement.seen[e.attempt] for e in saw_bad), *(judgement.bad_partitions[p] for p in reads_bad)
+        ),
+        reads_bad=reads_bad,
+    )
+
+
+def _to_stop(
+    judgement: Judgement,
+    run: RunFacts,
+    unfinished: Mapping[Task, TaskState],
+    forbidden: set[Task],
+    executions: list[Execution],
+) -> set[Task]:
+    """Return what runs and saw a bad version or reads a bad partition; teardowns are let finish."""
+    if run.shape.advisory:
+        return set()
+    saw = {e.task for e in executions if e.ending is Ending.OPEN and e.attempt in judgement.seen}
+    return {
+        t
+        for t in saw | forbidden
+        if unfinished.get(t) is TaskState.RUNNING and t.task_id not in run.shape.teardowns
+    }
+
+
+def _keep_back(
+    said: RunPlan, run: RunFacts, unfinished: Mapping[Task, TaskState], forbidden: set[Task]
+) -> RunPlan:
+    """Hold the run as a whole if nothing of it can go on, else park what may not start."""
+    kept = forbidden | set(said.stop)
+    goes_on = {
+        t
+        for t, s in unfinished.items()
+        if t not in kept and (t.task_id not in run.shape.teardowns or s is TaskState.RUNNING)
+    }
+    whole = holds_as_a_whole(run) and not goes_on
+    return replace(
+        said,
+        labels=said.labels | {Label.HELD},
+        pull_back=tuple(sorted(t for t in forbidden if unfinished[t] is TaskState.QUEUED)),
+        hold=whole and not run.held,
+        park=()
+        if whole or run.held
+        else tuple(sorted(t for t in kept if unfinished[t] is not TaskState.PARKED)),
     )
 
 
@@ -224,23 +238,20 @@ def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
     It waits while a task that publishes the partition is tainted, owes, is stopped, cleared, queued, retrying
     or running.
     """
+    published_by = {p.task for p in facts.publications if p.partition == partition}
+    last: dict[Task, Execution] = {}
+    for execution in sorted(facts.executions, key=lambda e: (e.started, e.attempt)):
+        last[execution.task] = execution
     waiting = []
     for run in facts.runs.values():
+        account = plan.accounts[run.group]
         for task, state in run.tasks.items():
-            publishes = partition in run.outlets(task.task_id) or any(
-                p.task == task and p.partition == partition for p in facts.publications
-            )
-            if not publishes or state is TaskState.REMOVED:
+            if state is TaskState.REMOVED:
                 continue
-            instance = (task.task_id, task.map_index)
-            account = plan.accounts.get(run.group)
-            owes = account is not None and instance in account.owed and run.run in account.owing_runs
-            last = max((e for e in facts.executions if e.task == task), key=lambda e: e.started, default=None)
-            tainted = (
-                last is not None
-                and last.attempt in plan.judgement.seen
-                and any(plan.judgement.endings.get(c) is not Outcome.FALSE_ALARM for c in plan.judgement.seen[last.attempt])
-            )
+            if task not in published_by and partition not in run.outlets(task.task_id):
+                continue
+            owes = (task.task_id, task.map_index) in account.owed and run.run in account.owing_runs
+            tainted = task in last and last[task].attempt in plan.judgement.seen
             if not (run.over or state.finished) or owes or tainted:
                 waiting.append(task)
     return sorted(waiting)

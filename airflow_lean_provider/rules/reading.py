@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from airflow_lean_provider.rules.facts import Facts, Partition, Run
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_lean_provider.rules.facts import Facts, Partition, Run
 
 
 class Reading:

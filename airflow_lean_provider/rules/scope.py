@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
 
 _FORMATS: tuple[tuple[str, Callable[[str], tuple[int, ...]]], ...] = (
     (r"\d{4}-Q[1-4]", lambda k: tuple(map(int, re.findall(r"\d+", k)))),

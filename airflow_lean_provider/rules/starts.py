@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from airflow_lean_provider.rules.badness import Cause, Judgement
-from airflow_lean_provider.rules.facts import Facts, Partition, Run, Task
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_lean_provider.rules.badness import Cause, Judgement
+    from airflow_lean_provider.rules.facts import Facts, Partition, Run, Task
 
 
 def bad_reads(judgement: Judgement, run: Run, task_id: str) -> frozenset[Partition]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from airflow_lean_provider.rules.facts import (
     Ending,
@@ -20,6 +19,10 @@ from airflow_lean_provider.rules.facts import (
     TaskState,
     Try,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +142,14 @@ def _versions_of_run(
             last = _last_started(executions.get(producer, ()), publication.at)
             if last is None:
                 whole = whole and (
-                    states.get(producer) is TaskState.SKIPPED or bool(published_at.get(producer)) or not states
+                    states.get(producer) is TaskState.SKIPPED
+                    or bool(published_at.get(producer))
+                    or not states
                 )
                 continue
-            if not _done_by(last, publication.at, published_at.get(producer, ())):
-                whole = False
-            elif last.attempt in included and _asked_again(last, states.get(producer), executions[producer]):
+            if not _done_by(last, publication.at, published_at.get(producer, ())) or (
+                last.attempt in included and _asked_again(last, states.get(producer), executions[producer])
+            ):
                 whole = False
             elif last.ending is Ending.SUCCESS:
                 contributors.add(last.attempt)

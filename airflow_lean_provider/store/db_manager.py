@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from airflow.utils.db_manager import BaseDBManager
 from alembic import command
 
-from airflow.utils.db_manager import BaseDBManager
 from airflow_lean_provider.store.models import Base
 
 _HERE = Path(__file__).parent
@@ -25,9 +25,11 @@ class LeanDBManager(BaseDBManager):
     migration_dir = os.fspath(_HERE / "migrations")
     alembic_file = os.fspath(_HERE / "alembic.ini")
     supports_table_dropping = True
-    revision_heads_map = {"0.1.0": "0001"}
+    revision_heads_map = {"0.1.0": "0001"}  # noqa: RUF012 (as the base class declares it)
 
-    def downgrade(self, to_revision, from_revision=None, show_sql_only=False):
+    def downgrade(
+        self, to_revision: str, from_revision: str | None = None, show_sql_only: bool = False
+    ) -> None:
         """
         Go back to ``to_revision``; ``base`` removes every table of the provider.
 

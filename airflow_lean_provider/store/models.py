@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from airflow.utils.sqlalchemy import UtcDateTime
 from sqlalchemy import JSON, Boolean, Index, Integer, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-from airflow.utils.sqlalchemy import UtcDateTime
 
 EXACT = String(250).with_variant(mysql.VARCHAR(250, collation="utf8mb4_bin"), "mysql", "mariadb")
 """Partition keys, Dag, run and task ids: compared byte for byte on every database."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow import settings
 from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from airflow import settings
 from airflow_lean_provider.store.models import Switch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sqlalchemy.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -78,16 +79,19 @@ def _passing(error: DBAPIError) -> bool:
     if code in ("40001", "40P01", "55P03") or (code or "").startswith(("08", "57P")):
         return True
     text = str(error.orig).lower()
-    return any(sign in text for sign in ("locked", "deadlock", "lock wait timeout", "gone away", "lost connection"))
+    return any(
+        sign in text for sign in ("locked", "deadlock", "lock wait timeout", "gone away", "lost connection")
+    )
 
 
 def lock_switch(session: Session) -> Switch:
     """
     Lock the one row that everybody locks who changes what the brake holds.
 
-    A plain update, since it is the first write that SQLite serializes, and MariaDB and PostgreSQL lock the row.
+    A plain update: SQLite serializes writers from their first write on, the others lock the row.
     """
-    if not session.execute(update(Switch).where(Switch.id == THE_SWITCH).values(id=THE_SWITCH)).rowcount:
+    locked: Any = session.execute(update(Switch).where(Switch.id == THE_SWITCH).values(id=THE_SWITCH))
+    if not locked.rowcount:
         session.add(Switch(id=THE_SWITCH, enabled=True))
         session.flush()
     return session.get_one(Switch, THE_SWITCH, populate_existing=True)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from alembic import context
+from typing import Any
 
 from airflow import settings
-from airflow_lean_provider.store.db_manager import LeanDBManager
+from alembic import context
 
-OPTIONS = {
+from airflow_lean_provider.store.db_manager import LeanDBManager
+from airflow_lean_provider.store.transactions import engine
+
+OPTIONS: dict[str, Any] = {
     "target_metadata": LeanDBManager.metadata,
     "version_table": LeanDBManager.version_table_name,
     "compare_type": True,
@@ -24,7 +27,7 @@ def run_offline() -> None:
 
 def run_online() -> None:
     """Execute the migrations."""
-    with settings.engine.connect() as connection:
+    with engine().connect() as connection:
         context.configure(connection=connection, **OPTIONS)
         with context.begin_transaction():
             context.run_migrations()
