@@ -3,8 +3,8 @@ Seeing every start: one hook into the scheduler's own decision, before a task in
 
 ``DagRun._get_ready_tis`` asks ``TaskInstance.get_failed_dep_statuses`` of every task instance that it is
 about to schedule: first tries, retries, reschedules, what a person cleared inside a running run, mapped
-expansions, tasks that start in the triggerer, and ``airflow dags test``. Airflow's page of a task instance's unmet
-dependencies asks it, too, and so says why a task is held.
+expansions, tasks that start in the triggerer, and ``airflow dags test``. Airflow's page of a task
+instance's unmet dependencies asks it, too, and so says why a task is held.
 """
 
 from __future__ import annotations

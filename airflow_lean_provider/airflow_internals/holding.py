@@ -105,17 +105,17 @@ def put_back(dag_run: DagRun) -> None:
     dag_run.set_state(DagRunState.QUEUED)
 
 
-def stop(ti: TaskInstance, *, session: Session) -> bool:
+def stop(ti: TaskInstance, *, session: Session) -> bool | None:
     """
     Take the task instance back to its beginning, wherever it is, without using up a retry.
 
     Its id is rotated, so that a start that is under way gets 404 from ``PATCH .../run``, and the heartbeat of
     a process that runs makes its supervisor kill it (``TaskInstance.prepare_db_for_next_try``).
 
-    :return: whether a process of it may be alive
+    :return: whether a process of it may be alive; None if it has ended meanwhile, and was left alone
     """
     if ti.state in State.finished:
-        return False
+        return None
     alive = ti.state in (TaskInstanceState.RUNNING, TaskInstanceState.RESTARTING)
     if ti.state not in (None, TaskInstanceState.UP_FOR_RETRY):
         ti.prepare_db_for_next_try(session)
@@ -128,17 +128,22 @@ def stop(ti: TaskInstance, *, session: Session) -> bool:
     return alive
 
 
-def park(ti: TaskInstance) -> None:
+def park(ti: TaskInstance) -> bool:
     """
     Hold one task instance inside a run that goes on: DEFERRED, with no trigger that could wake it.
 
     No time-out applies (``trigger_timeout`` is NULL), and a run with a deferred task is never found
     deadlocked.
+
+    :return: False if it has ended meanwhile, and was left alone
     """
+    if ti.state in State.finished:
+        return False
     ti.state = TaskInstanceState.DEFERRED
     ti.trigger_id = None
     ti.trigger_timeout = None
     ti.clear_next_method_args()
+    return True
 
 
 def unpark(ti: TaskInstance) -> bool:

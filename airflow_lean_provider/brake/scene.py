@@ -260,7 +260,7 @@ def _run_facts(
         shape=dags.shape(known.run.dag_id),
         tasks=collected.states.get(known.run, {}),
         over=known.over,
-        held=bool(affected and affected.held and known.queued and known.run_after == HELD_UNTIL),
+        held=bool(affected and affected.held and known.run_after == HELD_UNTIL),
         pays_alone=known.has_conf or known.origin is Origin.SCHEDULE,
         consumed=frozenset(collected.consumed.get(known.run, ())),
         absorbed=absorbed,

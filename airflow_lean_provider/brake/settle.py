@@ -207,16 +207,17 @@ def _stop(plan: RunPlan, tis: Mapping[Task, Any], scene: Scene, session: Session
         started = [e.started for e in scene.facts.executions if e.task == task and e.ended is None]
         attempt = Try(task, ti.try_number)
         alive = holding.stop(ti, session=session)
-        if started and task in plan.stop:
-            _remember_stop(attempt, min(started), alive, scene, session)
+        if alive is None:
+            continue
+        if alive or (started and task in plan.stop):
+            _remember_stop(attempt, min(started, default=now()), alive, scene, session)
         holding.audit("andon stop", plan.run, _because(plan), session=session, task=task)
     session.flush()
 
 
 def _park(plan: RunPlan, tis: Mapping[Task, Any], scene: Scene, session: Session) -> None:
     for task in plan.park:
-        if (ti := tis.get(task)) is not None:
-            holding.park(ti)
+        if (ti := tis.get(task)) is not None and holding.park(ti):
             if task not in scene.parked:
                 session.add(ParkedTask(**_key(task), parked_at=now()))
             holding.audit("andon hold", plan.run, _because(plan), session=session, task=task)
@@ -327,6 +328,9 @@ def _note_affected(plan: Plan, scene: Scene, acted: set[Run], session: Session) 
     """Write down what the rules say of each run: what the pages show, and what absorbs events."""
     for run, run_plan in plan.runs.items():
         row = scene.affected.get(run)
+        if row is not None and row.held and not scene.facts.runs[run].held and run not in acted:
+            row.held = False
+            row.run_after = None
         if not run_plan.labels and not (row is not None and row.held):
             if row is not None and run not in acted:
                 session.delete(row)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
 from sqlalchemy.orm import object_session
 
-from airflow_lean_provider.airflow_internals import holding
+from airflow_lean_provider.airflow_internals import executors, holding
 from airflow_lean_provider.airflow_internals.lineage import origin_of
 from airflow_lean_provider.airflow_internals.starts import StartNotJudged, Verdict, judge_start
-from airflow_lean_provider.rules.facts import Origin, Run, Task
+from airflow_lean_provider.rules.facts import Origin, Run, Task, Try
 from airflow_lean_provider.rules.plan import Label
 from airflow_lean_provider.store.clock import now
-from airflow_lean_provider.store.models import AffectedRun, ParkedTask
+from airflow_lean_provider.store.models import AffectedRun, ParkedTask, StoppedTry
+from airflow_lean_provider.store.transactions import transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from sqlalchemy.orm import Session
@@ -34,6 +38,7 @@ def judge_run(dag_run: DagRun) -> None:
     session = object_session(dag_run)
     if session is None:
         return
+    executors.watch(processes_ended)
     try:
         verdict = judge_start(dag_run, session=session)
         if verdict.whole:
@@ -68,6 +73,15 @@ def judge_task(ti: TaskInstance, schedules: bool, *, session: Session) -> str | 
     if halted:
         return f"It reads {len(halted)} partition(s) halted by an andon cord; see 'airflow andon why'."
     return f"A process of it that an andon cord stopped may be alive until {verdict.alive_until}."
+
+
+def processes_ended(tries: Collection[Try]) -> None:
+    """Note that these processes are gone, if the brake had stopped them: their tasks may start again."""
+    by_key = {(*t.task, t.number) for t in tries}
+    with transaction() as session:
+        for row in session.scalars(select(StoppedTry).where(StoppedTry.gone_by > now())):
+            if (row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number) in by_key:
+                row.gone_by = now()
 
 
 def _hold(dag_run: DagRun, verdict: Verdict, session: Session) -> None:

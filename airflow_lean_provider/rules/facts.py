@@ -185,7 +185,7 @@ class RunFacts:
     :param pays_alone: the run does not share its key with others (no key, conf, scheduled, backfill)
     :param consumed: the partitions of the events that made the run
     :param absorbed: when each event that the brake gave to this run was published
-    :param held: the run as a whole is held at this moment
+    :param held: the brake has moved the run's start, whatever a person has made of the run since
     :param over: the run has ended
     """
 

@@ -137,7 +137,7 @@ def _plan_run(
     clear = tuple(sorted(account.clear)) if account.payer == run.run and not survivors else ()
     repairing = {Label.REPAIRING} if clear else set()
     if run.over:
-        return replace(said, labels=said.labels | repairing, clear=clear)
+        return replace(said, labels=said.labels | repairing, clear=clear, release=run.held)
     unfinished = {t: s for t, s in run.tasks.items() if not s.finished}
     forbidden = {t for t in unfinished if not may_start(facts, judgement, t)}
     stop = _to_stop(judgement, run, unfinished, forbidden, executions)
