@@ -1,0 +1,23 @@
+"""The fixtures of the integration tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.world import World
+
+
+@pytest.fixture
+def world(clean_db: str, monkeypatch: pytest.MonkeyPatch) -> World:
+    """
+    A real Airflow without processes, empty; see ``world.py``.
+
+    A stopped process is gone at once: tests of the old process say how long it lives (``world.configure``).
+    """
+    from tests.integration.world import World
+
+    World.configure(monkeypatch, survival_time=0.001)
+    return World()
