@@ -9,44 +9,49 @@ from airflow.models.dagbag import DBDagBag
 from airflow.models.taskinstance import clear_task_instances
 from airflow.utils.state import State
 
-from airflow_lean_provider.airflow_internals.holding import lock_tasks
-from airflow_lean_provider.rules.facts import Run, Task
+from airflow_lean_provider.airflow_internals.holding import lock_tasks, task_instances_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from airflow.models.dagrun import DagRun
     from sqlalchemy.orm import Session
 
+    from airflow_lean_provider.rules.facts import Run, Task
 
-def clear(dag_run: DagRun, tasks: Collection[Task], *, session: Session) -> list[Task]:
+
+def clear(
+    dag_runs: Mapping[Run, DagRun], tasks: Mapping[Run, Collection[Task]], *, session: Session
+) -> list[Task]:
     """
-    Clear the finished task instances of one run, and the setups and teardowns that they need.
+    Clear finished task instances of locked runs, and the setups and teardowns that they need.
 
-    The run is started again on the Dag version that Airflow's ``rerun_with_latest_version`` chooses.
+    The runs are started again on the Dag version that Airflow's ``rerun_with_latest_version`` chooses.
 
     :return: the task instances that were cleared
     """
-    run = Run(dag_run.dag_id, dag_run.run_id)
-    names = {t.task_id for t in tasks} | _setups_and_teardowns(dag_run, {t.task_id for t in tasks}, session)
-    wanted = set(tasks) | {
-        Task(*run, ti.task_id, ti.map_index)
-        for ti in dag_run.get_task_instances(session=session)
-        if ti.task_id in names
-    }
+    if not tasks:
+        return []
+    bag = DBDagBag(load_op_links=False)
+    present = task_instances_of(tasks.keys(), session=session)
+    wanted = {t for some in tasks.values() for t in some}
+    for run, some in tasks.items():
+        served = _setups_and_teardowns(bag, dag_runs[run], {t.task_id for t in some}, session)
+        wanted |= {t for t in present[run] if t.task_id in served}
     locked = lock_tasks(wanted, session=session)
     finished = {task: ti for task, ti in locked.items() if ti.state in State.finished}
-    if finished:
-        clear_task_instances(
-            list(finished.values()),
-            session,
-            run_on_latest_version=resolve_run_on_latest_version(None, run.dag_id, session),
-        )
+    newest = {d: resolve_run_on_latest_version(None, d, session) for d in {t.dag_id for t in finished}}
+    for on_latest in (False, True):
+        chosen = [ti for task, ti in finished.items() if newest[task.dag_id] is on_latest]
+        if chosen:
+            clear_task_instances(chosen, session, run_on_latest_version=on_latest)
     return sorted(finished)
 
 
-def _setups_and_teardowns(dag_run: DagRun, task_ids: Collection[str], session: Session) -> set[str]:
-    dag = DBDagBag(load_op_links=False).get_dag_for_run(dag_run=dag_run, session=session)
+def _setups_and_teardowns(
+    bag: DBDagBag, dag_run: DagRun, task_ids: Collection[str], session: Session
+) -> set[str]:
+    dag = bag.get_dag_for_run(dag_run=dag_run, session=session)
     if dag is None:
         return set()
     return {

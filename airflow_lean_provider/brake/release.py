@@ -96,12 +96,15 @@ def repair(cord: int, *, by: str, timeout: float | None = None) -> Released:
                     f"no run is left that published {row.asset_name} {row.partition_key!r}; publish it, "
                     "then release the cord as fixed",
                 )
-            run = scene.facts.runs[named[-1].run]  # type: ignore[index]
+            publisher = named[-1].run
+            if publisher is None:
+                continue
+            known = scene.facts.runs[publisher]
             writers = {a.task for a in named[-1].contributors} or {
-                t for t in run.tasks if partition in run.outlets(t.task_id)
+                t for t in known.tasks if partition in known.outlets(t.task_id)
             }
-            following = {f for t in writers for f in run.shape.downstream(t.task_id)}
-            wanted |= writers | {t for t in run.tasks if t.task_id in following}
+            following = {f for t in writers for f in known.shape.downstream(t.task_id)}
+            wanted |= writers | {t for t in known.tasks if t.task_id in following}
         unfinished = [
             t
             for t in wanted
@@ -111,11 +114,12 @@ def repair(cord: int, *, by: str, timeout: float | None = None) -> Released:
         ]
         cleared: list[Task] = []
         if not unfinished:
-            locked = holding.lock_runs({t.run for t in wanted}, session=session)
-            for publisher, dag_run in locked.items():
-                again = [t for t in wanted if t.run == publisher]
-                cleared += clearing.clear(dag_run, again, session=session)
-                holding.audit("andon repair", publisher, f"andon cord {cord}", session=session)
+            publishers = {t.run for t in wanted}
+            locked = holding.lock_runs(publishers, session=session)
+            again = {run: [t for t in wanted if t.run == run] for run in locked}
+            cleared = clearing.clear(locked, again, session=session)
+            for run in locked:
+                holding.audit("andon repair", run, f"andon cord {cord}", session=session)
         for row in rows:
             row.asked_outcome = Outcome.FIXED.value
             row.asked_by = by

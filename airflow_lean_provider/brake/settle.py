@@ -11,36 +11,22 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
-from airflow_lean_provider import settings
-from airflow_lean_provider.airflow_internals import clearing, holding
+from airflow_lean_provider.airflow_internals import holding
+from airflow_lean_provider.brake import ledger
+from airflow_lean_provider.brake.acting import carry_out
 from airflow_lean_provider.brake.scene import Scene, look
-from airflow_lean_provider.rules.facts import Origin, Outcome, Partition, Run, Task, Try
-from airflow_lean_provider.rules.plan import Label, Plan, RunPlan, decide, waits_for
-from airflow_lean_provider.rules.versions import version_of_event
+from airflow_lean_provider.rules.facts import Outcome, Partition
+from airflow_lean_provider.rules.plan import Label, Plan, decide, waits_for
 from airflow_lean_provider.store.clock import now
-from airflow_lean_provider.store.models import (
-    AbsorbedEvent,
-    AffectedRun,
-    BadVersion,
-    Cord,
-    CordPartition,
-    HaltedPartition,
-    ParkedTask,
-    StoppedTry,
-)
+from airflow_lean_provider.store.models import Cord, CordPartition
 from airflow_lean_provider.store.transactions import in_transaction, lock_switch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sqlalchemy.orm import Session
-
-    from airflow_lean_provider.rules.badness import Cause
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +69,7 @@ def step(session: Session) -> bool:
     plan = decide(scene.facts)
     if _end_what_was_asked(scene, plan, session):
         return False
-    if _publish_halts(plan, session):
+    if ledger.publish_halts(plan, session=session):
         return False
     acting = sorted(run for run, p in plan.runs.items() if p.acts)[:RUNS_AT_ONCE]
     if acting:
@@ -91,15 +77,13 @@ def step(session: Session) -> bool:
         session.expire_all()
         scene = look(session)
         plan = decide(scene.facts)
-        if _publish_halts(plan, session):
+        if ledger.publish_halts(plan, session=session):
             return False
-        for run, dag_run in locked.items():
-            run_plan = plan.runs.get(run)
-            if run_plan is not None and run_plan.acts:
-                _act(run_plan, dag_run, scene, session)
-    _lift_halts(plan, session)
-    _keep_bad_versions(plan, scene, session)
-    _note_affected(plan, scene, set(acting), session)
+        plans = [plan.runs[run] for run in locked if run in plan.runs and plan.runs[run].acts]
+        carry_out(plans, locked, scene, session=session)
+    ledger.lift_halts(plan, session=session)
+    ledger.keep_bad_versions(plan, scene, session=session)
+    ledger.note_affected(plan, scene, acting, session=session)
     if acting:
         return False
     _close(plan, scene, session)
@@ -138,230 +122,6 @@ def release_waits_for(row: CordPartition, scene: Scene, plan: Plan) -> str | Non
     return None
 
 
-def _publish_halts(plan: Plan, session: Session) -> bool:
-    """Write the halts of partitions that have become bad; True if there were any."""
-    present = {Partition(h.asset_id, h.partition_key): h for h in session.scalars(select(HaltedPartition))}
-    new = False
-    for partition, causes in plan.halts.items():
-        row = present.get(partition)
-        written = causes_to_json(causes)
-        if row is None:
-            session.add(
-                HaltedPartition(
-                    asset_id=partition.asset,
-                    partition_key=partition.key,
-                    root=_is_root(partition, causes),
-                    causes=written,
-                    since=now(),
-                )
-            )
-            new = True
-        elif row.causes != written:
-            row.causes = written
-            row.root = _is_root(partition, causes)
-    session.flush()
-    return new
-
-
-def _lift_halts(plan: Plan, session: Session) -> None:
-    for row in session.scalars(select(HaltedPartition)):
-        if Partition(row.asset_id, row.partition_key) not in plan.halts:
-            session.delete(row)
-    session.flush()
-
-
-def _is_root(partition: Partition, causes: frozenset[Cause]) -> bool:
-    return any(c.cord and c.partition == partition for c in causes)
-
-
-def causes_to_json(causes: frozenset[Cause]) -> list[Any]:
-    """Write causes as ``[cord, asset, key]`` triples, in order."""
-    return sorted(
-        ([c.cord, c.partition.asset, c.partition.key] for c in causes), key=lambda c: [str(x) for x in c]
-    )
-
-
-def _act(plan: RunPlan, dag_run: Any, scene: Scene, session: Session) -> None:
-    if plan.skip:
-        _skip(plan, dag_run, scene, session)
-        return
-    touched = {*plan.stop, *plan.pull_back, *plan.park, *plan.unpark}
-    tis = holding.lock_tasks(touched, session=session)
-    _stop(plan, tis, scene, session)
-    _park(plan, tis, scene, session)
-    if plan.hold:
-        _hold(plan, dag_run, scene, session)
-    if plan.clear:
-        clearing.clear(dag_run, plan.clear, session=session)
-        holding.audit("andon repair", plan.run, _because(plan), session=session)
-    _unpark(plan, tis, session)
-    if plan.release:
-        _release(plan.run, dag_run, scene, session)
-    session.flush()
-
-
-def _stop(plan: RunPlan, tis: Mapping[Task, Any], scene: Scene, session: Session) -> None:
-    for task in (*plan.stop, *plan.pull_back):
-        if (ti := tis.get(task)) is None:
-            continue
-        started = [e.started for e in scene.facts.executions if e.task == task and e.ended is None]
-        attempt = Try(task, ti.try_number)
-        alive = holding.stop(ti, session=session)
-        if alive is None:
-            continue
-        if alive or (started and task in plan.stop):
-            _remember_stop(attempt, min(started, default=now()), alive, scene, session)
-        holding.audit("andon stop", plan.run, _because(plan), session=session, task=task)
-    session.flush()
-
-
-def _park(plan: RunPlan, tis: Mapping[Task, Any], scene: Scene, session: Session) -> None:
-    for task in plan.park:
-        if (ti := tis.get(task)) is not None and holding.park(ti):
-            if task not in scene.parked:
-                session.add(ParkedTask(**_key(task), parked_at=now()))
-            holding.audit("andon hold", plan.run, _because(plan), session=session, task=task)
-
-
-def _unpark(plan: RunPlan, tis: Mapping[Task, Any], session: Session) -> None:
-    for task in plan.unpark:
-        if (ti := tis.get(task)) is not None:
-            holding.unpark(ti)
-            session.execute(delete(ParkedTask).filter_by(**_key(task)))
-            holding.audit("andon release", plan.run, "", session=session, task=task)
-
-
-def _hold(plan: RunPlan, dag_run: Any, scene: Scene, session: Session) -> None:
-    affected = scene.affected.get(plan.run)
-    if affected is None:
-        affected = AffectedRun(
-            dag_id=plan.run.dag_id,
-            run_id=plan.run.run_id,
-            partition_key=scene.facts.runs[plan.run].key,
-            since=now(),
-            labels=[],
-            causes=[],
-            saw=[],
-        )
-        session.add(affected)
-        scene.affected[plan.run] = affected
-    affected.run_after = holding.hold(dag_run)
-    affected.held = True
-    holding.audit("andon hold", plan.run, _because(plan), session=session)
-
-
-def _release(run: Run, dag_run: Any, scene: Scene, session: Session) -> None:
-    affected = scene.affected[run]
-    holding.let_go(dag_run, affected.run_after or now())
-    affected.held = False
-    affected.run_after = None
-    holding.audit("andon release", run, "", session=session)
-
-
-def _skip(plan: RunPlan, dag_run: Any, scene: Scene, session: Session) -> None:
-    tasks = holding.task_instances_of([plan.run], session=session)[plan.run]
-    tis = holding.lock_tasks(tasks, session=session)
-    if scene.facts.runs[plan.run].held:
-        _release(plan.run, dag_run, scene, session)
-    for task in plan.unpark:
-        session.execute(delete(ParkedTask).filter_by(**_key(task)))
-    holding.end_as_skipped(dag_run, tis.values())
-    holding.audit("andon skip", plan.run, "another run of this partition does its work", session=session)
-    session.flush()
-
-
-def _remember_stop(attempt: Try, started: Any, alive: bool, scene: Scene, session: Session) -> None:
-    run = scene.facts.runs[attempt.task.run]
-    written = run.outlets(attempt.task.task_id) | {
-        p.partition for p in scene.facts.publications if p.task == attempt.task
-    }
-    moment = now()
-    session.merge(
-        StoppedTry(
-            **_key(attempt.task),
-            try_number=attempt.number,
-            started_at=started,
-            stopped_at=moment,
-            gone_by=moment + (survival_time() if alive else timedelta(0)),
-            outlets=[list(p) for p in sorted(written, key=str)],
-        )
-    )
-
-
-def survival_time() -> timedelta:
-    """Return for how long the process of a stopped task is waited for."""
-    configured = settings.survival_time()
-    return timedelta(seconds=configured) if configured else holding.survival()
-
-
-def _because(plan: RunPlan) -> str:
-    cords = sorted({c.cord for c in plan.causes if c.cord})
-    return "andon cord " + ", ".join(map(str, cords)) if cords else "half-written by a stopped task"
-
-
-def _keep_bad_versions(plan: Plan, scene: Scene, session: Session) -> None:
-    """Keep what ``airflow db clean`` may take away: the events of the bad versions."""
-    known = set(session.scalars(select(BadVersion.version)))
-    publications = {version_of_event(p.id): p for p in scene.facts.publications}
-    for version_id in plan.judgement.bad.keys() - known:
-        publication = publications.get(version_id)
-        if publication is None:
-            continue
-        task = publication.task
-        session.add(
-            BadVersion(
-                version=version_id,
-                asset_id=publication.partition.asset,
-                partition_key=publication.partition.key,
-                event_id=publication.id,
-                dag_id=task.dag_id if task else None,
-                run_id=task.run_id if task else None,
-                task_id=task.task_id if task else None,
-                map_index=task.map_index if task else None,
-                published_at=publication.at,
-            )
-        )
-    session.flush()
-
-
-def _note_affected(plan: Plan, scene: Scene, acted: set[Run], session: Session) -> None:
-    """Write down what the rules say of each run: what the pages show, and what absorbs events."""
-    for run, run_plan in plan.runs.items():
-        row = scene.affected.get(run)
-        if row is not None and row.held and not scene.facts.runs[run].held and run not in acted:
-            row.held = False
-            row.run_after = None
-        if not run_plan.labels and not (row is not None and row.held):
-            if row is not None and run not in acted:
-                session.delete(row)
-            continue
-        known = scene.facts.runs[run]
-        if row is None:
-            row = AffectedRun(dag_id=run.dag_id, run_id=run.run_id, since=now(), held=False)
-            session.add(row)
-        row.partition_key = known.key
-        row.labels = sorted(label.value for label in run_plan.labels)
-        row.causes = causes_to_json(run_plan.causes)
-        row.saw = _saw(plan, scene, run, run_plan)
-        row.absorbs = known.origin is Origin.ASSETS and not known.shape.advisory
-        if row.waits_since is None or run in acted:
-            row.waits_since = now()
-    gone = scene.affected.keys() - plan.runs.keys()
-    for run in gone:
-        session.delete(scene.affected[run])
-    session.flush()
-
-
-def _saw(plan: Plan, scene: Scene, run: Run, run_plan: RunPlan) -> list[Any]:
-    judgement = plan.judgement
-    of_version = {v.id: v.partition for found in judgement.versions.values() for v in found}
-    partitions = set(run_plan.reads_bad)
-    for attempt, versions in judgement.sights.items():
-        if attempt.task.run == run:
-            partitions |= {of_version[v] for v in versions}
-    return [list(p) for p in sorted(partitions, key=str)]
-
-
 def _close(plan: Plan, scene: Scene, session: Session) -> None:
     """Mark the cords as settled, and close those that nothing is left to do for."""
     busy: set[int] = {c.cord for causes in plan.halts.values() for c in causes}
@@ -383,17 +143,4 @@ def _close(plan: Plan, scene: Scene, session: Session) -> None:
             cord.closed_at = moment
     still_open = session.scalar(select(Cord.id).where(Cord.closed_at.is_(None)).limit(1))
     if still_open is None and not plan.halts and not any(p.labels & waiting for p in plan.runs.values()):
-        _forget(scene, session)
-
-
-def _forget(scene: Scene, session: Session) -> None:
-    """Nothing is open any more: keep the cords as history, and nothing that starts would have to ask."""
-    for row in session.scalars(select(AffectedRun).where(AffectedRun.held.is_(False))):
-        session.delete(row)
-    for model in (BadVersion, AbsorbedEvent):
-        session.execute(delete(model))
-    session.execute(delete(StoppedTry).where(StoppedTry.gone_by < now()))
-
-
-def _key(task: Task) -> Mapping[str, Any]:
-    return dict(task._asdict())
+        ledger.forget(session=session)

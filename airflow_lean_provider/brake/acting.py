@@ -1,0 +1,165 @@
+"""Carrying out the plans of runs: stop, park, hold, clear, release, skip; all of them in a few statements."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, tuple_
+
+from airflow_lean_provider import settings
+from airflow_lean_provider.airflow_internals import clearing, holding
+from airflow_lean_provider.rules.facts import Task, Try
+from airflow_lean_provider.store.clock import now
+from airflow_lean_provider.store.models import AffectedRun, ParkedTask, StoppedTry
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+    from airflow_lean_provider.brake.scene import Scene
+    from airflow_lean_provider.rules.facts import Partition, Run
+    from airflow_lean_provider.rules.plan import RunPlan
+
+
+def carry_out(
+    plans: Collection[RunPlan], dag_runs: Mapping[Run, Any], scene: Scene, *, session: Session
+) -> None:
+    """
+    Carry out the plans of runs that are locked.
+
+    What has ended by itself meanwhile is left alone; the next step finds it in the facts.
+
+    :param dag_runs: the locked Dag runs
+    """
+    touched = {t for p in plans for t in (*p.stop, *p.pull_back, *p.park, *p.unpark)}
+    skipped = [p.run for p in plans if p.skip]
+    touched |= {t for tasks in holding.task_instances_of(skipped, session=session).values() for t in tasks}
+    tis = holding.lock_tasks(touched, session=session)
+    of_run: dict[Run, list[Any]] = defaultdict(list)
+    for task, ti in tis.items():
+        of_run[task.run].append(ti)
+    _stop(plans, tis, scene, session)
+    for plan in plans:
+        dag_run = dag_runs[plan.run]
+        if plan.hold:
+            _hold(plan, dag_run, scene, session)
+        _park(plan, tis, scene, session)
+        for task in plan.unpark:
+            if task in tis:
+                holding.unpark(tis[task])
+                holding.audit("andon release", plan.run, "", session=session, task=task)
+        if plan.release or (plan.skip and scene.facts.runs[plan.run].held):
+            _release(plan.run, dag_run, scene, session)
+        if plan.skip:
+            holding.end_as_skipped(dag_run, of_run[plan.run])
+            holding.audit("andon skip", plan.run, "another run of this key does its work", session=session)
+    _forget_parked(
+        {t for p in plans for t in p.unpark} | {t for t in scene.parked if t.run in skipped}, session
+    )
+    again = {p.run: p.clear for p in plans if p.clear}
+    clearing.clear({run: dag_runs[run] for run in again}, again, session=session)
+    for plan in plans:
+        if plan.clear:
+            holding.audit("andon repair", plan.run, because(plan), session=session)
+    session.flush()
+
+
+def because(plan: RunPlan) -> str:
+    """Say in one line, for the audit log, why something is done to a run."""
+    cords = sorted({c.cord for c in plan.causes if c.cord})
+    return "andon cord " + ", ".join(map(str, cords)) if cords else "half-written by a stopped task"
+
+
+def _stop(plans: Collection[RunPlan], tis: Mapping[Task, Any], scene: Scene, session: Session) -> None:
+    started: dict[Task, datetime] = {
+        e.task: e.started for e in scene.facts.executions if e.ended is None and e.task in tis
+    }
+    published: dict[Task, set[Partition]] = defaultdict(set)
+    for publication in scene.facts.publications:
+        if publication.task is not None and publication.task in tis:
+            published[publication.task].add(publication.partition)
+    for plan in plans:
+        for task in (*plan.stop, *plan.pull_back):
+            if (ti := tis.get(task)) is None:
+                continue
+            attempt = Try(task, ti.try_number)
+            alive = holding.stop(ti, session=session)
+            if alive is None:
+                continue
+            if alive or (task in started and task in plan.stop):
+                written = scene.facts.runs[task.run].outlets(task.task_id) | published[task]
+                _remember_stop(attempt, started.get(task), alive, written, session)
+            holding.audit("andon stop", plan.run, because(plan), session=session, task=task)
+    session.flush()
+
+
+def _remember_stop(
+    attempt: Try, started: datetime | None, alive: bool, written: Collection[Partition], session: Session
+) -> None:
+    moment = now()
+    session.merge(
+        StoppedTry(
+            **attempt.task._asdict(),
+            try_number=attempt.number,
+            started_at=started or moment,
+            stopped_at=moment,
+            gone_by=moment + (survival_time() if alive else timedelta(0)),
+            outlets=[list(p) for p in sorted(written, key=str)],
+        )
+    )
+
+
+def survival_time() -> timedelta:
+    """Return for how long the process of a stopped task is waited for, if its executor says nothing."""
+    configured = settings.survival_time()
+    return timedelta(seconds=configured) if configured else holding.survival()
+
+
+def _park(plan: RunPlan, tis: Mapping[Task, Any], scene: Scene, session: Session) -> None:
+    for task in plan.park:
+        if task in tis and holding.park(tis[task]):
+            if task not in scene.parked:
+                session.add(ParkedTask(**task._asdict(), parked_at=now()))
+            holding.audit("andon hold", plan.run, because(plan), session=session, task=task)
+
+
+def _forget_parked(tasks: Collection[Task], session: Session) -> None:
+    if tasks:
+        session.execute(
+            delete(ParkedTask).where(
+                tuple_(ParkedTask.dag_id, ParkedTask.run_id, ParkedTask.task_id, ParkedTask.map_index).in_(
+                    [tuple(t) for t in sorted(tasks)]
+                )
+            )
+        )
+
+
+def _hold(plan: RunPlan, dag_run: Any, scene: Scene, session: Session) -> None:
+    affected = scene.affected.get(plan.run)
+    if affected is None:
+        affected = AffectedRun(
+            dag_id=plan.run.dag_id,
+            run_id=plan.run.run_id,
+            partition_key=scene.facts.runs[plan.run].key,
+            since=now(),
+            labels=[],
+            causes=[],
+            saw=[],
+        )
+        session.add(affected)
+        scene.affected[plan.run] = affected
+    affected.run_after = holding.hold(dag_run)
+    affected.held = True
+    holding.audit("andon hold", plan.run, because(plan), session=session)
+
+
+def _release(run: Run, dag_run: Any, scene: Scene, session: Session) -> None:
+    affected = scene.affected[run]
+    holding.let_go(dag_run, affected.run_after or now())
+    affected.held = False
+    affected.run_after = None
+    holding.audit("andon release", run, "", session=session)

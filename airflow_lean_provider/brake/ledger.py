@@ -1,0 +1,141 @@
+"""Writing down what the rules say: the halts that every start asks, the affected runs, the bad versions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, select
+
+from airflow_lean_provider.rules.facts import Origin, Partition
+from airflow_lean_provider.rules.versions import version_of_event
+from airflow_lean_provider.store.clock import now
+from airflow_lean_provider.store.models import (
+    AbsorbedEvent,
+    AffectedRun,
+    BadVersion,
+    HaltedPartition,
+    StoppedTry,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy.orm import Session
+
+    from airflow_lean_provider.brake.scene import Scene
+    from airflow_lean_provider.rules.badness import Cause
+    from airflow_lean_provider.rules.facts import Run
+    from airflow_lean_provider.rules.plan import Plan, RunPlan
+
+
+def publish_halts(plan: Plan, *, session: Session) -> bool:
+    """
+    Write the halts of partitions that have become bad.
+
+    :return: whether there were any
+    """
+    present = {Partition(h.asset_id, h.partition_key): h for h in session.scalars(select(HaltedPartition))}
+    new = False
+    for partition, causes in plan.halts.items():
+        row = present.get(partition)
+        if row is None:
+            row = HaltedPartition(asset_id=partition.asset, partition_key=partition.key, since=now())
+            session.add(row)
+            new = True
+        row.root = any(c.cord and c.partition == partition for c in causes)
+        row.causes = causes_to_json(causes)
+    session.flush()
+    return new
+
+
+def lift_halts(plan: Plan, *, session: Session) -> None:
+    """Take away the halts of partitions that are good again."""
+    good = [
+        row.id
+        for row in session.execute(
+            select(HaltedPartition.id, HaltedPartition.asset_id, HaltedPartition.partition_key)
+        )
+        if Partition(row.asset_id, row.partition_key) not in plan.halts
+    ]
+    if good:
+        session.execute(delete(HaltedPartition).where(HaltedPartition.id.in_(good)))
+
+
+def causes_to_json(causes: Collection[Cause]) -> list[Any]:
+    """Write causes as ``[cord, asset, key]`` triples, in order."""
+    return sorted(
+        ([c.cord, c.partition.asset, c.partition.key] for c in causes), key=lambda c: [str(x) for x in c]
+    )
+
+
+def keep_bad_versions(plan: Plan, scene: Scene, *, session: Session) -> None:
+    """Keep what ``airflow db clean`` may take away: the events of the bad versions."""
+    known = set(session.scalars(select(BadVersion.version)))
+    publications = {version_of_event(p.id): p for p in scene.facts.publications}
+    for version in plan.judgement.bad.keys() - known:
+        if (publication := publications.get(version)) is None:
+            continue
+        task = publication.task
+        session.add(
+            BadVersion(
+                version=version,
+                asset_id=publication.partition.asset,
+                partition_key=publication.partition.key,
+                event_id=publication.id,
+                dag_id=task.dag_id if task else None,
+                run_id=task.run_id if task else None,
+                task_id=task.task_id if task else None,
+                map_index=task.map_index if task else None,
+                published_at=publication.at,
+            )
+        )
+    session.flush()
+
+
+def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: Session) -> None:
+    """
+    Write down what the rules say of each run: what people are shown, and what absorbs events.
+
+    :param acted: the runs that were changed in this step: events are absorbed into them anew from now on
+    """
+    for run, run_plan in plan.runs.items():
+        row = scene.affected.get(run)
+        known = scene.facts.runs[run]
+        if row is not None and row.held and not known.held and run not in acted:
+            row.held = False
+            row.run_after = None
+        if not run_plan.labels:
+            if row is not None and not row.held and run not in acted:
+                session.delete(row)
+            continue
+        if row is None:
+            row = AffectedRun(dag_id=run.dag_id, run_id=run.run_id, since=now(), held=False)
+            session.add(row)
+        row.partition_key = known.key
+        row.labels = sorted(label.value for label in run_plan.labels)
+        row.causes = causes_to_json(run_plan.causes)
+        row.saw = _saw(plan, run, run_plan)
+        row.absorbs = known.origin is Origin.ASSETS and not known.shape.advisory
+        if row.waits_since is None or run in acted:
+            row.waits_since = now()
+    for run in scene.affected.keys() - plan.runs.keys():
+        session.delete(scene.affected[run])
+    session.flush()
+
+
+def _saw(plan: Plan, run: Run, run_plan: RunPlan) -> list[Any]:
+    judgement = plan.judgement
+    of_version = {v.id: v.partition for found in judgement.versions.values() for v in found}
+    partitions = set(run_plan.reads_bad)
+    for attempt, versions in judgement.sights.items():
+        if attempt.task.run == run:
+            partitions |= {of_version[v] for v in versions}
+    return [list(p) for p in sorted(partitions, key=str)]
+
+
+def forget(*, session: Session) -> None:
+    """Nothing is open any more: keep the cords as history, and nothing that a start would have to ask."""
+    session.execute(delete(AffectedRun).where(AffectedRun.held.is_(False)))
+    session.execute(delete(BadVersion))
+    session.execute(delete(AbsorbedEvent))
+    session.execute(delete(StoppedTry).where(StoppedTry.gone_by < now()))
