@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.taskinstance import TaskInstance
+from airflow.ti_deps.dependencies_states import SCHEDULEABLE_STATES
 from airflow.ti_deps.deps.base_ti_dep import TIDepStatus
 
 if TYPE_CHECKING:
@@ -44,12 +45,30 @@ def install(judge: Judge) -> None:
             return
         failed = list(original(self, dep_context=dep_context, session=session))
         yield from failed
-        if failed:
+        if failed or _only_counts(dep_context):
             return
-        schedules = dep_context is not None and dep_context.flag_upstream_failed
-        reason = judge(self, schedules, session)
+        reason = judge(self, _would_schedule(self, dep_context), session)
         if reason is not None:
             yield TIDepStatus(DEPENDENCY, False, reason)
 
     get_failed_dep_statuses.asks_andon = True  # type: ignore[attr-defined]
     TaskInstance.get_failed_dep_statuses = get_failed_dep_statuses  # type: ignore[method-assign]
+
+
+def _would_schedule(ti: TaskInstance, dep_context: DepContext | None) -> bool:
+    """``DagRun._get_ready_tis`` asks, and schedules the task instance unless something is yielded."""
+    return (
+        dep_context is not None
+        and dep_context.flag_upstream_failed
+        and dep_context.ignore_unmapped_tasks
+        and ti.state in SCHEDULEABLE_STATES
+    )
+
+
+def _only_counts(dep_context: DepContext | None) -> bool:
+    """
+    ``DagRun._are_premature_tis`` asks, of every unfinished task instance, running ones included.
+
+    It starts nothing; "not met" for all of them would make it fail the run as deadlocked.
+    """
+    return dep_context is not None and dep_context.flag_upstream_failed and dep_context.ignore_in_retry_period

@@ -58,8 +58,10 @@ class Verdict:
     causes: tuple[list[Any], ...]
     alive_until: datetime | None
 
-    def __bool__(self) -> bool:
-        return bool(self.forbidden) or self.alive_until is not None
+    @property
+    def partitions(self) -> frozenset[Partition]:
+        """All halted partitions that tasks of the run read."""
+        return frozenset().union(*self.forbidden.values())
 
 
 FREE = Verdict({}, False, (), None)
@@ -183,7 +185,7 @@ def _judge(dag_run: DagRun, connection: Connection, session: Session) -> Verdict
         and (known.origin in (Origin.PERSON, Origin.OPERATOR) or bool(schedules))
         and known.origin is not Origin.SCHEDULE
     )
-    causes = [c for p in {p for found in forbidden.values() for p in found} for c in halted.get(p, [])]
+    causes = [c for p in frozenset().union(*forbidden.values()) for c in halted.get(p, [])]
     return Verdict(forbidden, whole, tuple({tuple(map(str, c)): c for c in causes}.values()), alive_until)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import object_session
 
 from airflow_lean_provider.airflow_internals import executors, holding
@@ -42,8 +42,7 @@ def judge_run(dag_run: DagRun) -> None:
     try:
         verdict = judge_start(dag_run, session=session)
         if verdict.whole:
-            with session.begin_nested():
-                _hold(dag_run, verdict, session)
+            _hold(dag_run, verdict, session)
     except Exception:  # see above
         log.exception(
             "Run %s of %s is put back: its start could not be judged", dag_run.run_id, dag_run.dag_id
@@ -66,8 +65,7 @@ def judge_task(ti: TaskInstance, schedules: bool, *, session: Session) -> str | 
         return None
     if schedules:
         try:
-            with session.begin_nested():
-                _park(ti, session)
+            _park(ti, session)
         except Exception as error:  # whatever it is, the task must not start
             raise StartNotJudged(f"{ti} could not be parked") from error
     if halted:
@@ -85,28 +83,48 @@ def processes_ended(tries: Collection[Try]) -> None:
 
 
 def _hold(dag_run: DagRun, verdict: Verdict, session: Session) -> None:
+    """
+    Hold the run, and note it.
+
+    Our rows are written by plain statements inside a savepoint of the connection: the scheduler forbids
+    savepoints of the session (``prohibit_commit``), and after an error nothing of ours must be left in it.
+    """
     run = Run(dag_run.dag_id, dag_run.run_id)
-    row = session.get(AffectedRun, tuple(run))
-    if row is None:
-        row = AffectedRun(dag_id=run.dag_id, run_id=run.run_id, since=now(), saw=[])
-        session.add(row)
-    own = holding.hold(dag_run)
-    if not (row.held and own == holding.HELD_UNTIL):
-        row.run_after = own
-    row.held = True
-    row.partition_key = dag_run.partition_key
-    row.labels = sorted({*(row.labels or []), Label.HELD.value})
-    row.causes = list(verdict.causes)
-    row.absorbs = origin_of(dag_run) is Origin.ASSETS
-    row.waits_since = now()
-    row.saw = [list(p) for p in sorted({p for found in verdict.forbidden.values() for p in found}, key=str)]
+    session.flush()
+    connection = session.connection()
+    this = (AffectedRun.dag_id == run.dag_id) & (AffectedRun.run_id == run.run_id)
+    with connection.begin_nested():
+        noted = connection.execute(select(AffectedRun.labels, AffectedRun.run_after).where(this)).first()
+        own = dag_run.run_after
+        if noted is not None and own == holding.HELD_UNTIL:
+            own = noted.run_after or now()
+        values: dict[str, Any] = {
+            "run_after": own,
+            "held": True,
+            "partition_key": dag_run.partition_key,
+            "labels": sorted({*(noted.labels if noted else ()), Label.HELD.value}),
+            "causes": list(verdict.causes),
+            "absorbs": origin_of(dag_run) is Origin.ASSETS,
+            "waits_since": now(),
+            "saw": [list(p) for p in sorted(verdict.partitions, key=str)],
+        }
+        if noted is not None:
+            connection.execute(update(AffectedRun).where(this).values(values))
+        else:
+            connection.execute(insert(AffectedRun).values(values | run._asdict() | {"since": now()}))
+    holding.hold(dag_run)
     cords = sorted({c[0] for c in verdict.causes if c[0]})
     holding.audit("andon hold", run, "andon cord " + ", ".join(map(str, cords)), session=session)
 
 
 def _park(ti: TaskInstance, session: Session) -> None:
+    """Park the task instance, and note it; see :func:`_hold`."""
     task = Task(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
+    session.flush()
+    connection = session.connection()
+    with connection.begin_nested():
+        known = connection.execute(select(ParkedTask.task_id).filter_by(**task._asdict())).first()
+        if known is None:
+            connection.execute(insert(ParkedTask).values(**task._asdict(), parked_at=now()))
     holding.park(ti)
-    if session.get(ParkedTask, tuple(task)) is None:
-        session.add(ParkedTask(**task._asdict(), parked_at=now()))
     holding.audit("andon hold", task.run, "", session=session, task=task)
