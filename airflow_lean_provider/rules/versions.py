@@ -10,6 +10,7 @@ from airflow_lean_provider.rules.facts import (
     Ending,
     Execution,
     Facts,
+    Halt,
     Outcome,
     Partition,
     Publication,
@@ -83,10 +84,9 @@ def all_versions(facts: Facts) -> dict[Partition, tuple[Version, ...]]:
                 run=half.attempt.task.run,
             )
         )
-    for halt in facts.halts:
+    for halt in sorted(facts.halts, key=lambda h: (h.ended or facts.now, h.cord)):
         if halt.outcome is Outcome.FIXED and halt.ended is not None:
-            as_it_stands = _as_it_stands(halt.partition, halt.opened, halt.ended, halt.cord, found)
-            found[halt.partition].extend(as_it_stands)
+            found[halt.partition].extend(_as_it_stands(halt, halt.ended, found[halt.partition]))
     return {
         partition: tuple(sorted(versions, key=lambda v: (v.at, v.id)))
         for partition, versions in found.items()
@@ -103,17 +103,15 @@ def visible_until(version: Version, versions: Iterable[Version]) -> datetime | N
     return min((other.at for other in versions if other.complete and other.at > version.at), default=None)
 
 
-def _as_it_stands(
-    partition: Partition,
-    opened: datetime,
-    ended: datetime,
-    cord: int,
-    found: Mapping[Partition, list[Version]],
-) -> list[Version]:
-    """Nothing was published since the pull, yet a person says that it is fixed: they repaired it in place."""
-    if any(v.complete and opened < v.at <= ended for v in found.get(partition, ())):
+def _as_it_stands(halt: Halt, ended: datetime, versions: Sequence[Version]) -> list[Version]:
+    """Nothing is newer than what the pull named, yet a person says that it is fixed: they did so in place."""
+    named = max((v.at for v in versions if v.id in halt.named), default=halt.opened)
+    if any(v.complete and named < v.at <= ended for v in versions):
         return []
-    return [Version(f"release:{cord}:{partition.asset}:{partition.key}", partition, began=ended, at=ended)]
+    partition = halt.partition
+    return [
+        Version(f"release:{halt.cord}:{partition.asset}:{partition.key}", partition, began=ended, at=ended)
+    ]
 
 
 def _versions_of_run(
@@ -134,43 +132,68 @@ def _versions_of_run(
             published_at[publication.task].append(publication.at)
     versions: list[Version] = []
     included: frozenset[Try] = frozenset()
-    for publication in publications:
-        contributors: set[Try] = set()
-        starts: list[datetime] = []
-        whole = True
-        for producer in producers:
-            last = _last_started(executions.get(producer, ()), publication.at)
-            if last is None:
-                whole = whole and (
-                    states.get(producer) is TaskState.SKIPPED
-                    or bool(published_at.get(producer))
-                    or not states
-                )
-                continue
-            if not _done_by(last, publication.at, published_at.get(producer, ())) or (
-                last.attempt in included and _asked_again(last, states.get(producer), executions[producer])
-            ):
-                whole = False
-            elif last.ending is Ending.SUCCESS:
-                contributors.add(last.attempt)
-                if last.attempt not in included:
-                    starts.append(last.started)
-            else:
-                whole = False
-        if not whole:
+    for at, publication in _moments(publications, producers, published_at, executions):
+        emitter = publication.task and _last_started(executions.get(publication.task, ()), publication.at)
+        if emitter is not None and emitter.attempt in included:
             continue
+        members = [
+            _member(t, at, states, published_at.get(t, ()), executions.get(t, ()), included)
+            for t in producers
+        ]
+        if not all(whole for whole, _ in members):
+            continue
+        contributors = [e for _, e in members if e is not None]
+        starts = [e.started for e in contributors if e.attempt not in included]
+        included = frozenset(e.attempt for e in contributors)
         versions.append(
             Version(
                 version_of_event(publication.id),
                 partition,
                 began=min(starts, default=publication.at),
-                at=publication.at,
+                at=at,
                 run=run,
-                contributors=frozenset(contributors),
+                contributors=included,
             )
         )
-        included = frozenset(contributors)
     return versions
+
+
+def _moments(
+    publications: Sequence[Publication],
+    producers: Iterable[Task],
+    published_at: Mapping[Task, Sequence[datetime]],
+    executions: Mapping[Task, Sequence[Execution]],
+) -> list[tuple[datetime, Publication]]:
+    """When a version may be complete: at each event, or when a task ended without one after the last."""
+    silent = {
+        e.ended
+        for t in producers
+        for e in executions.get(t, ())
+        if e.ended is not None
+        and e.ending is Ending.SUCCESS
+        and not any(e.started <= moment <= e.ended for moment in published_at.get(t, ()))
+    }
+    found = [(p.at, p) for p in publications]
+    found += [(m, [p for p in publications if p.at <= m][-1]) for m in silent if m >= publications[0].at]
+    return sorted(found, key=lambda f: (f[0], f[1].at, f[1].id))
+
+
+def _member(
+    task: Task,
+    at: datetime,
+    states: Mapping[Task, TaskState],
+    published_at: Sequence[datetime],
+    executions: Sequence[Execution],
+    included: frozenset[Try],
+) -> tuple[bool, Execution | None]:
+    """Tell whether the task instance had ended well at that moment, and with which execution."""
+    last = _last_started(executions, at)
+    if last is None:
+        published = not executions and any(moment <= at for moment in published_at)
+        return published or not states or states.get(task) is TaskState.SKIPPED, None
+    if last.attempt in included and _asked_again(last, states.get(task), executions):
+        return False, None
+    return _done_by(last, at, published_at) and last.ending is Ending.SUCCESS, last
 
 
 def _last_started(executions: Sequence[Execution], at: datetime) -> Execution | None:
