@@ -22,7 +22,7 @@ from airflow_lean_provider.rules.reading import Reading
 from airflow_lean_provider.rules.versions import Version, all_versions, current, visible_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime, timedelta
 
 
@@ -68,22 +68,55 @@ def judge(facts: Facts) -> Judgement:
     endings: dict[Cause, Outcome | None] = {
         Cause(h.cord, h.partition): h.outcome for h in facts.halts if h.severity is Severity.STOP
     }
-    bad: dict[str, frozenset[Cause]] = defaultdict(frozenset)
+    named: dict[str, frozenset[Cause]] = defaultdict(frozenset)
     for halt in facts.halts:
         if halt.severity is Severity.STOP:
             for version in named_versions(halt, versions.get(halt.partition, ())):
-                bad[version.id] |= {Cause(halt.cord, halt.partition)}
+                named[version.id] |= {Cause(halt.cord, halt.partition)}
     for half in (v for found in versions.values() for v in found if not v.complete):
         cause = Cause(0, half.partition)
-        bad[half.id] |= {cause}
+        named[half.id] |= {cause}
         endings[cause] = Outcome.FIXED
     for good in facts.cleared:
-        bad.pop(good, None)
+        named.pop(good, None)
 
     reading = Reading(facts)
+    gone: dict[Partition, set[datetime]] = defaultdict(set)
+    for halt in facts.halts:
+        if halt.outcome is Outcome.WITHDRAWN and halt.ended is not None:
+            gone[halt.partition].add(halt.ended)
+    while True:
+        bad, seen, sights = _spread(facts, versions, named, gone, reading)
+        absent = _absent(facts, versions, bad, endings)
+        more = {partition: since for partition, since in absent.items() if since not in gone[partition]}
+        if not more:
+            break
+        for partition, since in more.items():
+            gone[partition].add(since)
+    return Judgement(
+        versions=versions,
+        bad=bad,
+        seen=seen,
+        sights=sights,
+        bad_partitions=_bad_partitions(facts, versions, bad, absent.keys()),
+        absent=frozenset(absent),
+        endings=endings,
+        reading=reading,
+    )
+
+
+def _spread(
+    facts: Facts,
+    versions: Mapping[Partition, tuple[Version, ...]],
+    named: Mapping[str, frozenset[Cause]],
+    gone: Mapping[Partition, Collection[datetime]],
+    reading: Reading,
+) -> tuple[dict[str, frozenset[Cause]], dict[Try, frozenset[Cause]], dict[Try, frozenset[str]]]:
+    """Follow the bad versions to who saw them and to what those wrote, until nothing new appears."""
+    bad = defaultdict(frozenset, named)
     executions = sorted(facts.executions, key=lambda e: (e.started, e.attempt))
     while True:
-        seen, sights = _who_saw(facts, versions, bad, executions, reading)
+        seen, sights = _who_saw(facts, versions, bad, gone, executions, reading)
         grown = False
         for found in versions.values():
             for version in found:
@@ -92,18 +125,7 @@ def judge(facts: Facts) -> Judgement:
                     bad[version.id] |= causes
                     grown = True
         if not grown:
-            break
-    absent = _absent(facts, versions, bad, endings)
-    return Judgement(
-        versions=versions,
-        bad=dict(bad),
-        seen=seen,
-        sights=sights,
-        bad_partitions=_bad_partitions(facts, versions, bad, absent),
-        absent=absent,
-        endings=endings,
-        reading=reading,
-    )
+            return dict(bad), seen, sights
 
 
 def named_versions(halt: Halt, versions: Iterable[Version]) -> list[Version]:
@@ -133,11 +155,12 @@ def _who_saw(
     facts: Facts,
     versions: Mapping[Partition, tuple[Version, ...]],
     bad: Mapping[str, frozenset[Cause]],
+    gone: Mapping[Partition, Collection[datetime]],
     executions: Iterable[Execution],
     reading: Reading,
 ) -> tuple[dict[Try, frozenset[Cause]], dict[Try, frozenset[str]]]:
     by_partition = {
-        partition: [(v, visible_until(v, found)) for v in found if v.id in bad]
+        partition: [(v, _seen_until(v, found, gone.get(partition, ()))) for v in found if v.id in bad]
         for partition, found in versions.items()
     }
     by_partition = {partition: found for partition, found in by_partition.items() if found}
@@ -164,6 +187,15 @@ def _who_saw(
     return seen, sights
 
 
+def _seen_until(
+    version: Version, versions: Iterable[Version], withdrawn: Iterable[datetime]
+) -> datetime | None:
+    """A version can be seen until a later one is complete or the partition is withdrawn."""
+    later = visible_until(version, versions)
+    ends = [moment for moment in (later, *withdrawn) if moment is not None and moment >= version.at]
+    return min(ends, default=None)
+
+
 def _overlaps(execution: Execution, version: Version, until: datetime | None, facts: Facts) -> bool:
     doubt: timedelta = execution.doubt
     ended = execution.ended or facts.now
@@ -176,7 +208,7 @@ def _bad_partitions(
     facts: Facts,
     versions: Mapping[Partition, tuple[Version, ...]],
     bad: Mapping[str, frozenset[Cause]],
-    absent: frozenset[Partition],
+    absent: Collection[Partition],
 ) -> dict[Partition, frozenset[Cause]]:
     found: dict[Partition, frozenset[Cause]] = defaultdict(frozenset)
     for halt in facts.halts:
@@ -189,35 +221,45 @@ def _bad_partitions(
     return dict(found)
 
 
-def _absent(
-    facts: Facts,
-    versions: Mapping[Partition, tuple[Version, ...]],
-    bad: Mapping[str, frozenset[Cause]],
-    endings: Mapping[Cause, Outcome | None],
-) -> frozenset[Partition]:
-    """Withdrawn partitions, and what was made from them alone; absent until published again."""
-    open_roots = {h.partition for h in facts.halts if h.outcome is None and h.severity is Severity.STOP}
-    absent = {
-        halt.partition
+def _withdrawn(facts: Facts, versions: Mapping[Partition, tuple[Version, ...]]) -> dict[Partition, datetime]:
+    """Return the partitions that a cord withdrew and that were not published since, with the moment."""
+    open_roots = _open_roots(facts)
+    return {
+        halt.partition: halt.ended
         for halt in facts.halts
         if halt.outcome is Outcome.WITHDRAWN
         and halt.ended is not None
         and halt.partition not in open_roots
         and not any(v.complete and v.at > halt.ended for v in versions.get(halt.partition, ()))
     }
+
+
+def _open_roots(facts: Facts) -> set[Partition]:
+    return {h.partition for h in facts.halts if h.outcome is None and h.severity is Severity.STOP}
+
+
+def _absent(
+    facts: Facts,
+    versions: Mapping[Partition, tuple[Version, ...]],
+    bad: Mapping[str, frozenset[Cause]],
+    endings: Mapping[Cause, Outcome | None],
+) -> dict[Partition, datetime]:
+    """Withdrawn partitions, and what was made from them alone, each with since when it is absent."""
+    open_roots = _open_roots(facts)
+    absent = _withdrawn(facts, versions)
     while True:
-        more = set()
+        more: dict[Partition, datetime] = {}
         for partition, found in versions.items():
             last = current(found)
             if partition in absent or partition in open_roots or last is None or last.run is None:
                 continue
             writer = facts.runs.get(last.run)
-            if last.id in bad and writer is not None and writer.consumed and writer.consumed <= absent:
+            if last.id in bad and writer is not None and writer.consumed and writer.consumed <= absent.keys():
                 named = {c for c in bad[last.id] if c.cord}
                 if all(endings.get(cause) is Outcome.WITHDRAWN for cause in named):
-                    more.add(partition)
+                    more[partition] = max(absent[p] for p in writer.consumed)
         if not more:
-            return frozenset(absent)
+            return absent
         absent |= more
 
 
