@@ -40,6 +40,5 @@ def names_of(ids: set[int], *, session: Session) -> dict[int, str]:
     """Return the names of the assets by id."""
     if not ids:
         return {}
-    return dict(
-        session.execute(select(AssetModel.id, AssetModel.name).where(AssetModel.id.in_(ids))).tuples().all()
-    )
+    rows = session.execute(select(AssetModel.id, AssetModel.name).where(AssetModel.id.in_(ids)))
+    return {row.id: row.name for row in rows}

@@ -41,6 +41,9 @@ def of_preview(preview: Preview) -> dict[str, Any]:
         rerun = {r["dag_id"] for r in runs if r["labels"]}
         usual = lineage.usual_seconds(rerun, session=session)
         return {
+            **_counts(runs),
+            "late": len(late),
+            "repair_task_seconds": round(sum(usual.get(r["dag_id"], 0.0) for r in runs), 1),
             "partitions": [
                 {
                     "asset": t.asset_name,
@@ -53,9 +56,8 @@ def of_preview(preview: Preview) -> dict[str, Any]:
                 for t in preview.targets
             ],
             "runs": runs,
-            "late": late,
+            "late_partitions": late,
             "owners": _owners(runs, late),
-            "repair_seconds": round(sum(usual.get(r["dag_id"], 0.0) for r in runs), 1),
         }
 
     return in_transaction(tell)
@@ -85,18 +87,23 @@ def of_cord(cord_id: int) -> dict[str, Any]:
         runs = _runs(scene, plan, mine)
         still_open = [Partition(r.asset_id, r.partition_key) for r in rows if r.outcome is None]
         late = _late(still_open, Dags(session), session)
-        return _cord(cord) | {
-            "partitions": [
-                _partition(
-                    r,
-                    release_waits_for(r, scene, plan) if r.outcome is None and r.asked_outcome else None,
-                )
-                for r in rows
-            ],
-            "runs": runs,
-            "late": late,
-            "owners": _owners(runs, late),
-        }
+        return (
+            _cord(cord)
+            | _counts(runs)
+            | {
+                "late": len(late),
+                "partitions": [
+                    _partition(
+                        r,
+                        release_waits_for(r, scene, plan) if r.outcome is None and r.asked_outcome else None,
+                    )
+                    for r in rows
+                ],
+                "runs": runs,
+                "late_partitions": late,
+                "owners": _owners(runs, late),
+            }
+        )
 
     return in_transaction(tell)
 
@@ -223,6 +230,13 @@ def _partition(row: CordPartition, waits_for: str | None) -> dict[str, Any]:
         "released_at": row.ended_at,
         "waits_for": waits_for,
         "note": row.note,
+    }
+
+
+def _counts(runs: list[dict[str, Any]]) -> dict[str, int]:
+    return {
+        label.value: sum(label.value in r["labels"] for r in runs)
+        for label in (Label.HELD, Label.STOPPED, Label.TAINTED, Label.OWES)
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -20,11 +21,13 @@ def say(answer: Mapping[str, Any], output: str) -> None:
     :param output: table, json, yaml or plain
     """
     if output == "json":
-        print(json.dumps(answer, ensure_ascii=False, default=str))
+        print(json.dumps(answer, ensure_ascii=False, default=_as_json))
         return
     if output == "yaml":
         print(
-            yaml.safe_dump(json.loads(json.dumps(answer, default=str)), allow_unicode=True, sort_keys=False)
+            yaml.safe_dump(
+                json.loads(json.dumps(answer, default=_as_json)), allow_unicode=True, sort_keys=False
+            )
         )
         return
     console = AirflowConsole()
@@ -43,9 +46,15 @@ def _table(console: AirflowConsole, rows: list[Mapping[str, Any]], output: str) 
     console.print_as(flat, output)
 
 
+def _as_json(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
 def _as_text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, datetime):
+        return f"{value.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return str(value)
