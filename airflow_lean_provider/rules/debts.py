@@ -83,10 +83,9 @@ def _account(
         debtors = [e for e in history if _incurs_debt(e, facts, judgement)]
         last_debt = debtors[-1] if debtors else None
         paid = last_debt is not None and any(
-            e.started > last_debt.started and e.ending is Ending.SUCCESS and e.attempt not in judgement.seen
-            for e in history
+            e.started > last_debt.started and _pays(e, judgement) for e in history
         )
-        unread = _runs_with_unread_events(members, history)
+        unread = _runs_with_unread_events(judgement, members, history)
         if (last_debt is not None and not paid) or unread:
             owed.add(instance)
             owing_runs |= unread
@@ -126,16 +125,24 @@ def _reads_others(facts: Facts, judgement: Judgement, run: Run) -> bool:
     return not consumed or not consumed <= judgement.absent
 
 
-def _runs_with_unread_events(members: list[RunFacts], history: list[Execution]) -> set[Run]:
-    """D4, second half: an event absorbed into the run is newer than the instance's last execution."""
+def _runs_with_unread_events(
+    judgement: Judgement, members: list[RunFacts], history: list[Execution]
+) -> set[Run]:
+    """D4, second half: an absorbed event is newer than the instance's last execution, and nobody has paid."""
+    paid = max((e.started for e in history if _pays(e, judgement)), default=None)
     unread = set()
     for member in members:
         if not member.absorbed:
             continue
         mine = [e.started for e in history if e.task.run == member.run]
-        if mine and max(mine) < max(member.absorbed):
+        newest = max(member.absorbed)
+        if mine and max(mine) < newest and (paid is None or paid < newest):
             unread.add(member.run)
     return unread
+
+
+def _pays(execution: Execution, judgement: Judgement) -> bool:
+    return execution.ending is Ending.SUCCESS and execution.attempt not in judgement.seen
 
 
 def _failed_payers(facts: Facts, judgement: Judgement, history: list[Execution], debt: Execution) -> set[Run]:
@@ -150,14 +157,16 @@ def _failed_payers(facts: Facts, judgement: Judgement, history: list[Execution],
 
 
 def _to_clear(judgement: Judgement, payer: RunFacts, owed: set[Instance]) -> frozenset[Task]:
-    """Return the payer's finished instances that owe, with what follows, once all they read is clean."""
-    debtors = {
+    """
+    Return the payer's finished instances whose debt is due, with what follows them.
+
+    What follows may read what they are about to repair: D3 keeps it back until then.
+    """
+    due = {
         t
         for t, s in payer.tasks.items()
-        if (t.task_id, t.map_index) in owed and s.finished and s is not TaskState.REMOVED
+        if (t.task_id, t.map_index) in owed and s.finished and not bad_reads(judgement, t.run, t.task_id)
     }
-    following = {other for t in debtors for other in payer.shape.downstream(t.task_id)}
-    again = debtors | {t for t in payer.tasks if t.task_id in following}
-    if any(bad_reads(judgement, t.run, t.task_id) for t in again):
-        return frozenset()
+    following = {other for t in due for other in payer.shape.downstream(t.task_id)}
+    again = due | {t for t in payer.tasks if t.task_id in following}
     return frozenset(t for t in again if payer.tasks[t].finished and payer.tasks[t] is not TaskState.REMOVED)

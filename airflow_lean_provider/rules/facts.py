@@ -205,6 +205,8 @@ class RunFacts:
     @property
     def group(self) -> tuple[str, str]:
         """One payer is sought among the runs that share this."""
+        if self.origin is Origin.ASSETS and not self.partitioned and not self.pays_alone:
+            return self.run.dag_id, "unpartitioned"
         if self.pays_alone or self.key is None:
             return self.run.dag_id, f"run:{self.run.run_id}"
         return self.run.dag_id, f"key:{self.key}"

@@ -145,18 +145,20 @@ def _plan_run(
     if stop:
         said = replace(said, labels=said.labels | {Label.STOPPED})
     if forbidden:
-        return _keep_back(said, run, unfinished, forbidden)
+        waits = survivors or Label.SUPERSEDED in said.labels
+        said = replace(said, labels=said.labels | repairing, clear=clear)
+        return _keep_back(said, run, unfinished, forbidden, waits)
     if run.kept_back and survivors:
         return replace(said, labels=said.labels | {Label.STOPPED})
     if run.kept_back and (run.run in account.superseded or _reads_only_absent(run, judgement)):
-        return replace(said, skip=True)
+        return replace(said, skip=True, unpark=_parked(unfinished))
     if Label.OWES in said.labels:
         repairing = {Label.REPAIRING}
     return replace(
         said,
         labels=said.labels | repairing,
         release=run.held,
-        unpark=tuple(sorted(t for t, s in unfinished.items() if s is TaskState.PARKED)),
+        unpark=_parked(unfinished),
         clear=clear,
     )
 
@@ -206,25 +208,40 @@ def _to_stop(
 
 
 def _keep_back(
-    said: RunPlan, run: RunFacts, unfinished: Mapping[Task, TaskState], forbidden: set[Task]
+    said: RunPlan,
+    run: RunFacts,
+    unfinished: Mapping[Task, TaskState],
+    forbidden: set[Task],
+    waits: bool,
 ) -> RunPlan:
-    """Hold the run as a whole if nothing of it can go on, else park what may not start."""
+    """
+    Hold the run as a whole if nothing of it can go on, else park what may not start.
+
+    :param waits: what may start is not let go yet all the same
+    """
     kept = forbidden | set(said.stop)
-    goes_on = {
+    goes_on = set(said.clear) | {
         t
         for t, s in unfinished.items()
         if t not in kept and (t.task_id not in run.shape.teardowns or s is TaskState.RUNNING)
     }
     whole = holds_as_a_whole(run) and not goes_on
+    release = run.held and not whole and not waits
     return replace(
         said,
         labels=said.labels | {Label.HELD},
         pull_back=tuple(sorted(t for t in forbidden if unfinished[t] is TaskState.QUEUED)),
         hold=whole and not run.held,
+        release=release,
         park=()
-        if whole or run.held
+        if whole or (run.held and not release)
         else tuple(sorted(t for t in kept if unfinished[t] is not TaskState.PARKED)),
+        unpark=() if waits else tuple(t for t in _parked(unfinished) if t not in kept),
     )
+
+
+def _parked(unfinished: Mapping[Task, TaskState]) -> tuple[Task, ...]:
+    return tuple(sorted(t for t, s in unfinished.items() if s is TaskState.PARKED))
 
 
 def _reads_only_absent(run: RunFacts, judgement: Judgement) -> bool:
@@ -239,9 +256,11 @@ def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
     or running.
     """
     published_by = {p.task for p in facts.publications if p.partition == partition}
-    last: dict[Task, Execution] = {}
+    last: dict[tuple[Group, str, int], Execution] = {}
     for execution in sorted(facts.executions, key=lambda e: (e.started, e.attempt)):
-        last[execution.task] = execution
+        task = execution.task
+        if task.run in facts.runs:
+            last[facts.runs[task.run].group, task.task_id, task.map_index] = execution
     waiting = []
     for run in facts.runs.values():
         account = plan.accounts[run.group]
@@ -251,7 +270,8 @@ def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
             if task not in published_by and partition not in run.outlets(task.task_id):
                 continue
             owes = (task.task_id, task.map_index) in account.owed and run.run in account.owing_runs
-            tainted = task in last and last[task].attempt in plan.judgement.seen
+            latest = last.get((run.group, task.task_id, task.map_index))
+            tainted = latest is not None and latest.attempt in plan.judgement.seen
             if not (run.over or state.finished) or owes or tainted:
                 waiting.append(task)
     return sorted(waiting)

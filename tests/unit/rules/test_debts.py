@@ -1,0 +1,329 @@
+"""D4 and D5: who owes, and who pays."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_lean_provider.rules.facts import Ending, Origin, Run, TaskState
+from airflow_lean_provider.rules.plan import Label
+from tests.unit.rules.story import FALSE_ALARM, FIXED, WITHDRAWN, World
+
+
+@pytest.fixture
+def world() -> World:
+    """Raw is read by clean, clean by report; the partition h5 of raw was published."""
+    world = World()
+    world.dag("clean", reads="raw")
+    world.dag("report", reads="clean")
+    world.publishes("raw", at=1)
+    return world
+
+
+def tainted(world: World, dag_id: str = "clean", start: float = 2, **more: object) -> Run:
+    run = world.run(dag_id, **more)
+    world.executes(run, start=start, end=start + 0.5)
+    return run
+
+
+class TestWhoOwes:
+    @pytest.mark.parametrize("ending", [Ending.SUCCESS, Ending.FAILED])
+    def test_who_ended_of_itself_and_saw_what_was_fixed(self, world: World, ending: Ending) -> None:
+        """An execution of it that ended of itself (success or failure) saw a version that is bad."""
+        run = world.run("clean")
+        world.executes(run, start=2, end=3, ending=ending)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        assert world.owed(run) == {"make"}
+        assert world.cleared_tasks(run) == {"make"}
+
+    def test_nobody_while_the_cord_is_open(self, world: World) -> None:
+        """A version that is bad for a cause that ended as `fixed`."""
+        run = tainted(world)
+        world.pulls("raw", at=4)
+        assert world.owed(run) == set()
+        assert world.labels(run) == {Label.TAINTED}
+
+    def test_nobody_after_a_false_alarm(self, world: World) -> None:
+        """`false_alarm`: only what was killed or absorbed a newer event runs again."""
+        run = tainted(world)
+        world.releases(world.pulls("raw", at=4), FALSE_ALARM, at=5)
+        assert world.owed(run) == set()
+        assert not world.plan_of(run).acts
+
+    def test_who_was_killed_owes_nothing_and_starts_again(self, world: World) -> None:
+        """An execution of it that ended of itself."""
+        run = world.run("report")
+        world.publishes("clean", at=1)
+        cord = world.pulls("clean", at=3)
+        world.is_killed(run, start=2, at=3)
+        world.releases(cord, FIXED, at=5)
+        assert world.owed(run) == set()
+        assert world.plan_of(run).unpark == (world.task(run),)
+
+    def test_a_half_written_version_always_makes_debts(self, world: World) -> None:
+        """Half-written always does."""
+        report = world.run("report")
+        clean = world.run("clean")
+        cord = world.pulls("raw", at=10)
+        world.is_killed(clean, start=9, at=10)
+        world.executes(report, start=9.5, end=11, ending=Ending.FAILED)
+        world.releases(cord, FALSE_ALARM, at=12)
+        assert world.owed(report) == {"make"}
+        assert world.cleared_tasks(report) == set()
+        world.executes(clean, start=13, end=14)
+        assert world.cleared_tasks(report) == {"make"}
+
+    def test_withdrawn_makes_a_debt_of_who_also_reads_others(self, world: World) -> None:
+        """Or as `withdrawn` while it also reads others."""
+        world.dag("join", reads="raw price")
+        world.publishes("price", at=1)
+        alone, join = tainted(world), tainted(world, "join")
+        world.releases(world.pulls("raw", at=4), WITHDRAWN, at=5)
+        assert (world.owed(alone), world.owed(join)) == (set(), {"make"})
+        assert world.cleared_tasks(join) == {"make"}
+        world.executes(join, start=6, end=7)
+        assert world.owed(join) == set()
+
+    def test_withdrawn_two_hops_away_is_paid_once_too(self, world: World) -> None:
+        """What was made from absent partitions alone is withdrawn likewise; others go on without it."""
+        world.dag("join", reads="clean price")
+        world.publishes("price", at=1)
+        tainted(world)
+        join = tainted(world, "join", start=3)
+        world.releases(world.pulls("raw", at=4), WITHDRAWN, at=5)
+        assert world.cleared_tasks(join) == {"make"}
+        world.executes(join, start=6, end=7)
+        assert world.owed(join) == set()
+        assert not world.is_bad("join")
+
+    def test_an_absorbed_event_newer_than_the_last_execution(self, world: World) -> None:
+        """Or an event absorbed into its run is newer than its last execution."""
+        run = tainted(world)
+        cord = world.pulls("raw", at=4)
+        world.publishes("raw", at=5)
+        world.absorbs(run, at=5)
+        world.releases(cord, FALSE_ALARM, at=6)
+        assert world.owed(run) == {"make"}
+        assert world.cleared_tasks(run) == {"make"}
+        world.executes(run, start=7, end=8)
+        assert world.owed(run) == set()
+
+    def test_an_absorbed_event_that_came_while_it_ran_is_still_owed(self, world: World) -> None:
+        """Newer than its last execution; what came after it had started, it may not have read."""
+        run = tainted(world, start=2)
+        world.absorbs(run, at=2.2)
+        assert world.owed(run) == {"make"}
+
+    def test_an_absorbed_event_is_paid_by_another_run_of_the_key(self, world: World) -> None:
+        """A later execution of the same instance that succeeded and saw no bad version pays it."""
+        run = tainted(world)
+        cord = world.pulls("raw", at=4)
+        world.publishes("raw", at=5)
+        world.absorbs(run, at=5)
+        world.releases(cord, FALSE_ALARM, at=6)
+        by_hand = world.run("clean", origin=Origin.PERSON)
+        world.executes(by_hand, start=7, end=8)
+        assert world.owed(run) == set()
+
+    def test_an_instance_that_no_longer_exists_owes_nothing(self, world: World) -> None:
+        """An instance that no longer exists owes nothing."""
+        run = tainted(world)
+        world.is_now(world.task(run), TaskState.REMOVED)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        assert world.owed(run) == set()
+
+    def test_only_the_instances_that_saw_it(self, world: World) -> None:
+        """A debt of (Dag, key, task instance)."""
+        bad = world.publishes("raw", at=2)
+        run = world.run("clean", mapped={"make": 2})
+        world.executes(run, start=3, end=4, index=0)
+        world.publishes("raw", at=5)
+        world.executes(run, start=6, end=7, index=1)
+        world.releases(world.pulls("raw", at=8, naming=[bad]), FIXED, at=9)
+        assert world.plan_of(run).clear == (world.task(run, "make", 0),)
+
+
+class TestWhenItIsPaid:
+    def test_by_a_later_success_on_good_data(self, world: World) -> None:
+        """A later execution of the same instance that succeeded and saw no bad version pays it."""
+        run = tainted(world)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        world.executes(run, start=6, end=7)
+        assert world.owed(run) == set()
+        assert not world.plan_of(run).acts
+
+    def test_not_by_one_on_bad_data(self, world: World) -> None:
+        """... that succeeded and saw no bad version pays it."""
+        run = tainted(world)
+        cord = world.pulls("raw", at=4)
+        world.executes(run, start=4.1, end=4.5)
+        world.releases(cord, FIXED, at=5)
+        assert world.owed(run) == {"make"}
+
+    def test_by_any_run_of_the_key(self, world: World) -> None:
+        """A debt of (Dag, key, task instance)."""
+        run = tainted(world)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        again = world.run("clean")
+        assert world.payer(run) == again
+        world.executes(again, start=6, end=7)
+        assert world.owed(run) == set()
+
+    def test_not_by_a_run_of_another_key(self, world: World) -> None:
+        """A debt of (Dag, key, task instance)."""
+        run = tainted(world)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        world.executes(world.run("clean", "h6"), start=6, end=7)
+        assert world.owed(run) == {"make"}
+
+    def test_it_is_due_when_all_that_the_task_reads_is_clean(self, world: World) -> None:
+        """It is due when every partition that the task reads is clean."""
+        clean, report = tainted(world), tainted(world, "report", start=3)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        assert world.owed(report) == {"make"}
+        assert (world.cleared_tasks(clean), world.cleared_tasks(report)) == ({"make"}, set())
+        world.executes(clean, start=6, end=7)
+        assert world.cleared_tasks(report) == {"make"}
+
+    def test_a_debt_does_not_wait_for_what_another_task_of_the_run_reads(self) -> None:
+        """Every partition that the task reads."""
+        world = World()
+        world.dag(
+            "load",
+            tasks={"a": "", "mail_a": "a", "b": "", "mail_b": "b"},
+            writes={"a": "left", "b": "right"},
+        )
+        run = world.run("load", origin=Origin.SCHEDULE, pays_alone=True)
+        for start, task_id in enumerate(["a", "mail_a", "b", "mail_b"]):
+            world.executes(run, task_id, start=start, end=start + 0.5)
+        left = world.pulls("left", at=9)
+        world.pulls("right", at=9)
+        world.releases(left, FIXED, at=10)
+        assert world.cleared_tasks(run) == {"mail_a"}
+
+    def test_what_follows_runs_again_too(self, world: World) -> None:
+        """A due debt re-runs the task, what follows it."""
+        world.dag("clean", reads="raw", tasks={"make": "", "mail": "make", "tell": "mail"})
+        run = world.run("clean")
+        for start, task_id in enumerate(["make", "mail", "tell"]):
+            world.executes(run, task_id, start=2 + start, end=2.5 + start)
+        world.releases(world.pulls("raw", at=8), FIXED, at=9)
+        assert world.cleared_tasks(run) == {"make", "mail", "tell"}
+
+    def test_pulled_again_while_it_is_repaired(self, world: World) -> None:
+        """It is due when every partition that the task reads is clean."""
+        run = tainted(world)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        world.is_cleared(run)
+        again = world.pulls("raw", at=6)
+        plan = world.plan_of(run)
+        assert (plan.hold, plan.clear) == (True, ())
+        assert world.owed(run) == {"make"}
+        world.of_run(run, held=True)
+        world.releases(again, FALSE_ALARM, at=7)
+        assert world.plan_of(run).release
+        world.of_run(run, held=False)
+        world.executes(run, start=8, end=9)
+        assert world.owed(run) == set()
+
+
+class TestWhoPays:
+    def test_the_latest_that_asset_events_made(self, world: World) -> None:
+        """The latest that asset events made, else the latest."""
+        first, second = tainted(world), tainted(world)
+        by_hand = tainted(world, origin=Origin.PERSON)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        assert world.payer(first) == second
+        assert [world.cleared_tasks(r) for r in (first, second, by_hand)] == [set(), {"make"}, set()]
+        assert world.plan().labelled(Label.SUPERSEDED) == sorted([first, by_hand])
+
+    def test_the_latest_if_asset_events_made_none(self, world: World) -> None:
+        """... else the latest."""
+        tainted(world, origin=Origin.PERSON)
+        latest = tainted(world, origin=Origin.PERSON)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        assert world.payer(latest) == latest
+
+    def test_a_run_that_waits_before_one_that_owes(self, world: World) -> None:
+        """Of the runs that wait to read, else of those that owe."""
+        owing = tainted(world)
+        cord = world.pulls("raw", at=4)
+        waiting = world.run("clean", origin=Origin.PERSON, held=True)
+        world.releases(cord, FIXED, at=5)
+        assert world.payer(owing) == waiting
+        assert world.plan_of(waiting).release
+        assert world.cleared_tasks(owing) == set()
+        assert world.labels(owing) == {Label.TAINTED, Label.SUPERSEDED}
+
+    @pytest.mark.parametrize("outcome", [FIXED, FALSE_ALARM])
+    def test_the_others_that_are_held_end_as_skipped(self, world: World, outcome: object) -> None:
+        """The others ... are superseded, at any outcome; one that has not begun ... ends as skipped."""
+        cord = world.pulls("raw", at=2)
+        first, second = world.run("clean", held=True), world.run("clean", held=True)
+        assert not world.plan_of(first).acts
+        world.releases(cord, outcome, at=3)
+        assert (world.plan_of(first).skip, world.plan_of(first).release) == (True, False)
+        assert (world.plan_of(second).skip, world.plan_of(second).release) == (False, True)
+
+    def test_the_next_if_it_fails_for_good(self, world: World) -> None:
+        """If it fails for good ..., the next."""
+        first, second = tainted(world), tainted(world)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        world.executes(second, start=6, end=7, ending=Ending.FAILED)
+        assert world.payer(first) == first
+        assert (world.cleared_tasks(first), world.cleared_tasks(second)) == ({"make"}, set())
+        assert Label.REPAIR_FAILED in world.labels(second)
+
+    def test_nobody_if_all_have_failed(self, world: World) -> None:
+        """A payer that failed on good data is not re-run by itself: the debt stands."""
+        run = tainted(world)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        world.executes(run, start=6, end=7, ending=Ending.FAILED)
+        assert world.owed(run) == {"make"}
+        assert world.payer(run) is None
+        assert not world.plan_of(run).acts
+
+    def test_a_person_may_run_it_again(self, world: World) -> None:
+        """The debt stands, the next pays."""
+        run = tainted(world)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        world.executes(run, start=6, end=7, ending=Ending.FAILED)
+        world.is_cleared(run)
+        assert world.payer(run) == run
+        world.executes(run, start=8, end=9)
+        assert world.owed(run) == set()
+
+    def test_a_retry_that_is_still_to_come_has_not_failed(self, world: World) -> None:
+        """If it fails for good."""
+        first, second = tainted(world), tainted(world)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        world.executes(second, start=6, end=7, ending=Ending.FAILED)
+        world.is_cleared(second)
+        assert world.payer(first) == second
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"origin": Origin.SCHEDULE, "pays_alone": True},
+            {"origin": Origin.PERSON, "pays_alone": True},
+            {"origin": Origin.OPERATOR, "key": None},
+        ],
+        ids=["scheduled", "conf", "key-less child"],
+    )
+    def test_runs_that_pay_alone(self, world: World, more: dict[str, object]) -> None:
+        """... have the run itself as key: each pays for itself and supersedes nobody."""
+        one, two = world.run("clean", **more), world.run("clean", **more)
+        for run in (one, two):
+            world.also_reads[run] = {world.part("raw")}
+            world.executes(run, start=2, end=3)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        assert [world.payer(run) for run in (one, two)] == [one, two]
+        assert [world.cleared_tasks(run) for run in (one, two)] == [{"make"}, {"make"}]
+
+    def test_runs_of_unpartitioned_events_share_one_key(self, world: World) -> None:
+        """Runs that events of unpartitioned assets made share one key."""
+        world.dag("total", reads="stock", writes={})
+        world.publishes("stock", None, at=1)
+        one, two = tainted(world, "total", key=None), tainted(world, "total", key=None)
+        world.releases(world.pulls("stock", None, at=4), FIXED, at=5)
+        assert world.payer(one) == two
+        assert (world.cleared_tasks(one), world.cleared_tasks(two)) == (set(), {"make"})
