@@ -82,34 +82,36 @@ def _stop(plans: Collection[RunPlan], tis: Mapping[Task, Any], scene: Scene, ses
     for publication in scene.facts.publications:
         if publication.task is not None and publication.task in tis:
             published[publication.task].add(publication.partition)
-    for plan in plans:
-        for task in (*plan.stop, *plan.pull_back):
-            if (ti := tis.get(task)) is None:
-                continue
-            attempt = Try(task, ti.try_number)
-            alive = holding.stop(ti, session=session)
-            if alive is None:
-                continue
-            if alive or (task in started and task in plan.stop):
-                written = scene.facts.runs[task.run].outlets(task.task_id) | published[task]
-                _remember_stop(attempt, started.get(task), alive, written, session)
-            holding.audit("andon stop", plan.run, because(plan), session=session, task=task)
+    ended: list[tuple[RunPlan, Try, bool]] = []
+    with session.no_autoflush:
+        for plan in plans:
+            for task in (*plan.stop, *plan.pull_back):
+                if (ti := tis.get(task)) is None:
+                    continue
+                attempt = Try(task, ti.try_number)
+                alive = holding.stop(ti, session=session)
+                if alive is not None:
+                    ended.append((plan, attempt, alive))
     session.flush()
+    for plan, attempt, alive in ended:
+        task = attempt.task
+        holding.audit("andon stop", plan.run, because(plan), session=session, task=task)
+        if (alive or (task in started and task in plan.stop)) and attempt not in scene.facts.survivors:
+            written = scene.facts.runs[task.run].outlets(task.task_id) | published[task]
+            session.add(_stopped(attempt, started.get(task), alive, written))
 
 
-def _remember_stop(
-    attempt: Try, started: datetime | None, alive: bool, written: Collection[Partition], session: Session
-) -> None:
+def _stopped(
+    attempt: Try, started: datetime | None, alive: bool, written: Collection[Partition]
+) -> StoppedTry:
     moment = now()
-    session.merge(
-        StoppedTry(
-            **attempt.task._asdict(),
-            try_number=attempt.number,
-            started_at=started or moment,
-            stopped_at=moment,
-            gone_by=moment + (survival_time() if alive else timedelta(0)),
-            outlets=[list(p) for p in sorted(written, key=str)],
-        )
+    return StoppedTry(
+        **attempt.task._asdict(),
+        try_number=attempt.number,
+        started_at=started or moment,
+        stopped_at=moment,
+        gone_by=moment + (survival_time() if alive else timedelta(0)),
+        outlets=[list(p) for p in sorted(written, key=str)],
     )
 
 

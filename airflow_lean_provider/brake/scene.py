@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
 
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from airflow_lean_provider.airflow_internals.lineage import KnownRun
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """The facts, and where they came from."""
@@ -90,17 +93,13 @@ def look(
     :param also: partitions to look at besides
     :param supposed: halts that a preview supposes
     """
-    cords = {c.id: c for c in session.scalars(select(Cord).where(Cord.closed_at.is_(None)))}
-    rows = (
-        list(session.scalars(select(CordPartition).where(CordPartition.cord_id.in_(cords)))) if cords else []
-    )
+    cords = {c.id: c for c in _fresh(session, Cord, Cord.closed_at.is_(None))}
+    rows = _fresh(session, CordPartition, CordPartition.cord_id.in_(cords)) if cords else []
     halts = [*halts_of(rows, cords), *supposed]
-    stopped = list(session.scalars(select(StoppedTry)))
-    affected = {Run(a.dag_id, a.run_id): a for a in session.scalars(select(AffectedRun))}
-    parked = {
-        Task(p.dag_id, p.run_id, p.task_id, p.map_index): p for p in session.scalars(select(ParkedTask))
-    }
-    halted = [Partition(h.asset_id, h.partition_key) for h in session.scalars(select(HaltedPartition))]
+    stopped = _fresh(session, StoppedTry)
+    affected = {Run(a.dag_id, a.run_id): a for a in _fresh(session, AffectedRun)}
+    parked = {Task(p.dag_id, p.run_id, p.task_id, p.map_index): p for p in _fresh(session, ParkedTask)}
+    halted = [Partition(h.asset_id, h.partition_key) for h in _fresh(session, HaltedPartition)]
     absorbed = _absorbed(session)
     survivors = {_try_of(s): s.gone_by for s in stopped}
     half_written = tuple(
@@ -112,8 +111,12 @@ def look(
     dags = Dags(session)
     collected = _Collected(session, dags, {_try_of(s) for s in stopped}, set(parked))
     roots = {h.partition for h in halts}
-    collected.add_runs(affected.keys() | {_try_of(s).task.run for s in stopped} | {t.run for t in parked})
-    collected.add_runs(lineage.producing_runs(roots, session=session))
+    collected.add_runs(
+        affected.keys()
+        | {_try_of(s).task.run for s in stopped}
+        | {t.run for t in parked}
+        | lineage.producing_runs(roots, session=session)
+    )
     collected.add_partitions({*also, *roots, *halted, *(h.partition for h in half_written)})
     while True:
         facts = Facts(
@@ -133,6 +136,11 @@ def look(
         tainted = {t.task.run for t in judgement.seen}
         if not collected.follow(tainted, facts):
             return Scene(facts, dags, collected.known, affected, parked)
+
+
+def _fresh(session: Session, model: type[T], *conditions: Any) -> list[T]:
+    """Read rows of ours anew: a scheduler may have written them since this session read them."""
+    return list(session.scalars(select(model).where(*conditions).execution_options(populate_existing=True)))
 
 
 class _Collected:

@@ -74,7 +74,6 @@ def step(session: Session) -> bool:
     acting = sorted(run for run, p in plan.runs.items() if p.acts)[:RUNS_AT_ONCE]
     if acting:
         locked = holding.lock_runs(acting, session=session)
-        session.expire_all()
         scene = look(session)
         plan = decide(scene.facts)
         if ledger.publish_halts(plan, session=session):

@@ -1,0 +1,179 @@
+"""``airflow andon`` as a person at a terminal uses it: answers, exit codes, and what a mistake changes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from airflow_lean_provider.store.models import AffectedRun, Cord, CordPartition, HaltedPartition
+
+if TYPE_CHECKING:
+    from tests.integration.world import World
+
+
+@pytest.fixture
+def andon(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run one command; return exit code, stdout and stderr."""
+    from airflow.cli import cli_parser
+
+    def run(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        args = cli_parser.get_parser().parse_args(["andon", *words])
+        try:
+            args.func(args)
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_from_preview_to_release(chain: World, andon: Any) -> None:
+    (run_id,) = chain.publish("ingest", "p1")
+    chain.play(but=["reporting"])
+    code, out, _ = andon("preview", "orders", "-p", "p1", "-o", "json")
+    told = json.loads(out)
+    assert code == 0
+    assert [(r["dag_id"], r["labels"]) for r in told["runs"]] == [
+        ("cleaning", ["tainted"]),
+        ("reporting", ["held"]),
+    ]
+    assert told["partitions"][0]["published_by"] == f"ingest {run_id}"
+    assert [(d["dag_id"], d["hops"]) for d in told["late_partitions"]] == [("cleaning", 1), ("reporting", 2)]
+    assert chain.rows(Cord, HaltedPartition) == {"lean_cord": [], "lean_halted_partition": []}
+
+    code, out, _ = andon("pull", "orders", "-p", "p1", "-r", "wrong tax", "-o", "json")
+    pulled = json.loads(out)
+    assert (code, pulled["settled"], pulled["state"]) == (0, True, "open")
+    assert [(r["dag_id"], r["labels"]) for r in pulled["runs"]] == [
+        (r["dag_id"], r["labels"]) for r in told["runs"]
+    ]
+    cord = str(pulled["cord_id"])
+
+    reporting = chain.dag_run("reporting", "p1").run_id
+    code, out, _ = andon("why", "reporting", reporting, "-o", "yaml")
+    (why,) = yaml.safe_load(out)["why"]
+    assert code == 0
+    assert why["reason"] == "wrong tax"
+    assert why["awaits"] == "the release of the cord"
+
+    code, out, _ = andon("list", "-o", "json")
+    assert [c["partitions"] for c in json.loads(out)["cords"]] == [["orders p1"]]
+
+    code, out, _ = andon("release", cord, "--outcome", "false_alarm", "--note", "the tax is right")
+    assert code == 0
+    assert "false_alarm" in out
+    assert chain.play() == {("reporting.work", "p1"): 1}
+    code, out, _ = andon("list", "-o", "json")
+    assert json.loads(out) == {"cords": []}
+    code, out, _ = andon("list", "--all", "-o", "json")
+    assert [c["state"] for c in json.loads(out)["cords"]] == ["closed"]
+
+
+def test_repair_says_what_it_waits_for(chain: World, andon: Any) -> None:
+    chain.publish("ingest", "p1")
+    chain.play()
+    _, out, _ = andon(
+        "pull", "--run", "ingest", chain.dag_run("ingest", "p1").run_id, "-r", "x", "-o", "json"
+    )
+    cord = str(json.loads(out)["cord_id"])
+    code, out, _ = andon("repair", cord, "-o", "json")
+    repaired = json.loads(out)
+    assert code == 0
+    assert [t["dag_id"] for t in repaired["cleared"]] == ["ingest"]
+    assert "ingest.load" in repaired["partitions"][0]["waits_for"]
+    assert chain.play() == {("ingest.load", "p1"): 1, ("cleaning.work", "p1"): 1, ("reporting.work", "p1"): 1}
+    assert json.loads(andon("show", cord, "-o", "json")[1])["state"] == "closed"
+
+
+MISTAKES = {
+    "unknown asset": (["pull", "nothing", "-p", "p1", "-r", "x"], "asset: no asset has the name"),
+    "key never published": (["pull", "orders", "-p", "p9", "-r", "x"], "partition: 'orders' was never"),
+    "no partition": (["pull", "orders", "-r", "x"], "partition: name at least one"),
+    "empty reason": (["pull", "orders", "-p", "p1", "-r", "  "], "reason: must not be empty"),
+    "range without order": (["pull", "orders", "--range", "p1", "p2", "-r", "x"], "range: keys like"),
+    "range backwards": (
+        ["preview", "orders", "--range", "2026-02", "2026-01"],
+        "range: '2026-02' comes",
+    ),
+    "range of nothing": (["preview", "orders", "--range", "2020-01", "2020-02"], "range: no key of 'orders'"),
+    "range and keys": (["preview", "orders", "-p", "p1", "--range", "1", "2"], "range: name either"),
+    "run and asset": (["preview", "orders", "--run", "a", "b"], "run: name either"),
+    "unknown run": (["pull", "--run", "ingest", "nope", "-r", "x"], "run: Dag 'ingest' has no run 'nope'"),
+    "unknown cord": (["release", "99", "--outcome", "fixed"], "cord: there is no cord 99"),
+    "cord to show": (["show", "99"], "cord: there is no cord 99"),
+    "cord to repair": (["repair", "99"], "cord: there is no cord 99"),
+    "why of nothing": (["why", "ingest", "nope"], "run: Dag 'ingest' has no run 'nope'"),
+    "disable without reason": (["disable", "-r", ""], "reason: must not be empty"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_clear_line_and_changes_nothing(chain: World, andon: Any, mistake: str) -> None:
+    chain.publish("ingest", "p1")
+    tables = (Cord, CordPartition, HaltedPartition, AffectedRun)
+    before = chain.rows(*tables)
+    words, line = MISTAKES[mistake]
+    code, out, err = andon(*words)
+    assert code == 2
+    assert out == ""
+    assert err.startswith(line)
+    assert err.count("\n") == 1
+    assert chain.rows(*tables) == before
+
+
+def test_a_released_cord_is_not_released_again(chain: World, andon: Any) -> None:
+    chain.publish("ingest", "p1")
+    chain.release(cord := chain.pull("orders", "p1"), "false_alarm")
+    code, _, err = andon("release", str(cord), "--outcome", "fixed")
+    assert (code, err) == (2, f"cord: cord {cord} is released already\n")
+
+
+def test_a_name_of_two_assets_is_refused(world: World, andon: Any) -> None:
+    from airflow.sdk import Asset
+
+    from tests.integration.dags import producer
+
+    world.add(
+        producer("one", Asset(name="same", uri="x://one")), producer("two", Asset(name="other", uri="same"))
+    )
+    code, _, err = andon("pull", "same", "-p", "p1", "-r", "x")
+    assert code == 2
+    assert "ambiguous" in err
+
+
+def test_a_range_means_the_published_keys_between_its_ends(chain: World, andon: Any) -> None:
+    chain.publish("ingest", "2026-06-30", "2026-07-01", "2026-07-02")
+    _, out, _ = andon("preview", "orders", "--range", "2026-06-30", "2026-07-01", "-o", "json")
+    assert [p["partition_key"] for p in json.loads(out)["partitions"]] == ["2026-06-30", "2026-07-01"]
+
+
+def test_still_settling_is_exit_code_3(chain: World, andon: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain.publish("ingest", "p1")
+    monkeypatch.setattr("airflow_lean_provider.brake.settle.step", lambda session: False)
+    code, out, _ = andon("pull", "orders", "-p", "p1", "-r", "x", "--timeout", "0.01", "-o", "json")
+    assert code == 3
+    assert json.loads(out)["settled"] is False
+    assert chain.halted() == {("orders", "p1")}
+
+
+def test_disable_and_enable(chain: World, andon: Any) -> None:
+    chain.publish("ingest", "p1")
+    chain.pull("orders", "p1")
+    chain.create_runs()
+    chain.start_runs()
+    assert chain.is_held("cleaning", "p1")
+    code, out, _ = andon("disable", "-r", "upgrade")
+    assert (code, out) == (0, "The brake is off; 1 held run(s) go on.\n")
+    assert not chain.is_held("cleaning", "p1")
+    code, _, err = andon("pull", "orders", "-p", "p1", "-r", "x")
+    assert code == 2
+    assert "disabled" in err
+    code, out, _ = andon("enable")
+    assert (code, out) == (0, "The brake is on.\n")
+    assert chain.is_held("cleaning", "p1")
