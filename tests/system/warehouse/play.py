@@ -1,0 +1,332 @@
+"""Playing: publish, break, pull, heal, repair, as people would, at moments drawn from the seed."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from demo.airflow_process import AirflowFailed, RunningAirflow
+from demo.andon import STILL_SETTLING, find, first_json
+from tests.system.warehouse.dags.warehouse_store import Store, token_of
+from tests.system.warehouse.graph import ALL_HOURS_OF_DAY, Cell, Graph
+from tests.system.warehouse.records import Made
+
+GOOD = "good"
+STANDSTILL_SECONDS = 50.0
+WARM_COMMAND_LINE = """
+import json, sys
+from airflow.cli.cli_parser import get_parser
+from airflow.models.serialized_dag import SerializedDagModel
+import airflow_lean_provider.cli.commands
+parser = get_parser()
+parser.parse_args(["andon", "list"])
+print("ready", flush=True)
+arguments = parser.parse_args(json.loads(sys.stdin.readline()))
+arguments.func(arguments)
+"""
+EVIDENCE = (
+    "lean_cord",
+    "lean_cord_partition",
+    "lean_halted_partition",
+    "lean_affected_run",
+    "lean_parked_task",
+    "lean_stopped_try",
+    "lean_absorbed_event",
+    "lean_bad_version",
+    "asset_partition_dag_run WHERE created_dag_run_id IS NULL",
+)
+OPEN_CORDS = "SELECT id FROM lean_cord WHERE closed_at IS NULL"
+
+
+@dataclass
+class Pull:
+    """
+    One cord, on one partition.
+
+    :param cell: the partition
+    :param version: the version of its program or source that is bad (or is thought to be)
+    """
+
+    cell: Cell
+    version: str
+    began: float
+    returned: float
+    cord: str
+    settled: bool
+    outcome: str | None = None
+    release_asked: float | None = None
+
+
+@dataclass
+class Play:
+    """
+    One warehouse in one Airflow.
+
+    :param airflow: runs the Dags of the graph
+    :param graph: the warehouse
+    :param store: its database
+    :param seed: decides the moments
+    :param say: tells what happens
+    """
+
+    airflow: RunningAirflow
+    graph: Graph
+    store: Store
+    seed: int
+    say: Callable[[str], None]
+    pulls: list[Pull] = field(default_factory=list)
+    outside: list[tuple[float, Cell, str]] = field(default_factory=list)
+    outside_made: dict[str, Made] = field(default_factory=dict)
+    runs_of_roots: dict[Cell, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    cli_seconds: dict[str, list[float]] = field(default_factory=dict)
+    _begin: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.draw = random.Random(self.seed)
+
+    def tell(self, text: str) -> None:
+        """Say something with the seconds since the beginning."""
+        self.say(f"[{time.monotonic() - self._begin:6.1f}] {text}")
+
+    # ---------------------------------------------------------------- publishing
+
+    def publish_hour(self, hour: str, roots: Iterable[str] | None = None) -> None:
+        """
+        Let Airflow load an hour.
+
+        :param hour: the key
+        :param roots: which tables; all that have no sources
+        """
+        for root in roots if roots is not None else self.graph.roots:
+            self.runs_of_roots[root, hour] = self.airflow.rest.trigger(root, hour)
+
+    def publish_outside(self, table: str, keys: Iterable[str] = ALL_HOURS_OF_DAY) -> None:
+        """
+        Publish as another system does: write, then call the REST API.
+
+        :param table: a table that no Dag makes
+        :param keys: which partitions
+        """
+        for key in keys:
+            version = self.store.version(table, key)
+            token = token_of(table, key, 0, version, [])
+            self.outside_made[token] = ((table, key), version)
+            self.outside.append((time.time(), (table, key), token))
+            self.store.write(table, key, 0, token)
+            self.airflow.rest.publish(table, key)
+
+    def spoil(self, cell: Cell) -> str:
+        """
+        Let the partition's program or source deliver something bad from now on.
+
+        :param cell: the partition
+        :return: the bad version
+        """
+        version = f"bad-{len(self.pulls)}-{self.draw.randrange(10**6)}"
+        self.store.set_version(*cell, version)
+        return version
+
+    def heal(self, cell: Cell) -> None:
+        """
+        Let it deliver something good from now on.
+
+        :param cell: the partition
+        """
+        self.store.set_version(*cell, GOOD)
+
+    # ---------------------------------------------------------------- the cord
+
+    def andon(self, *words: str, succeed_with: tuple[int, ...] = (0,)) -> Any:
+        """Give a command of ``airflow andon`` and return its answer and exit code."""
+        begin = time.monotonic()
+        done = self.airflow.cli("andon", *words, "-o", "json", check=False)
+        self.cli_seconds.setdefault(words[0], []).append(time.monotonic() - begin)
+        if done.returncode not in succeed_with:
+            text = f"airflow andon {' '.join(words)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+            self.problems.append(text)
+            raise AirflowFailed(text)
+        return first_json(done.stdout), done.returncode
+
+    def warm(self) -> subprocess.Popen[str]:
+        """Start a command line that has imported everything and waits for its words."""
+        return subprocess.Popen(
+            [self.airflow.python, "-c", WARM_COMMAND_LINE],
+            env=self.airflow.variables,
+            cwd=self.airflow.home,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def pull(self, cell: Cell, after: float = 0.0, warm: subprocess.Popen[str] | None = None) -> Pull:
+        """
+        Pull the cord on a partition.
+
+        :param cell: the partition
+        :param after: seconds to wait before
+        :param warm: a command line that was started before, so that only the act itself takes time
+        """
+        version = self.store.version(*cell)
+        command = warm or self.warm()
+        assert command.stdout is not None
+        command.stdout.readline()
+        time.sleep(after)
+        words = ["andon", "pull", cell[0], "--partition", cell[1], "--reason", f"is {version}", "-o", "json"]
+        began = time.time()
+        output, errors = command.communicate(json.dumps(words) + "\n", timeout=120)
+        returned, code = time.time(), command.returncode
+        self.cli_seconds.setdefault("pull (the act)", []).append(returned - began)
+        if code not in (0, STILL_SETTLING):
+            text = f"airflow andon pull {cell}: exit {code}\n{output}\n{errors}"
+            self.problems.append(text)
+            raise AirflowFailed(text)
+        answer = first_json(output)
+        cord = str(find(answer, "cord_id", "cord", "id"))
+        pulled = Pull(cell, version, began, returned, cord, code == 0)
+        self.pulls.append(pulled)
+        self.tell(f"cord {cord} pulled on {cell} ({version}) in {returned - began:.1f} s, exit {code}")
+        if code == STILL_SETTLING:
+            self.problems.append(f"cord {cord} was still settling when the pull returned")
+        return pulled
+
+    def repair(self, pulled: Pull) -> None:
+        """
+        Let the cord clear what published the bad partition.
+
+        :param pulled: the cord
+        """
+        pulled.outcome, pulled.release_asked = "fixed", time.time()
+        self.andon("repair", pulled.cord)
+        self.tell(f"cord {pulled.cord} on {pulled.cell}: repair asked for")
+
+    def release(self, pulled: Pull, outcome: str) -> None:
+        """
+        Release the cord.
+
+        :param pulled: the cord
+        :param outcome: ``fixed`` or ``false_alarm``
+        """
+        pulled.outcome, pulled.release_asked = outcome, time.time()
+        self.andon("release", pulled.cord, "--outcome", outcome)
+        self.tell(f"cord {pulled.cord} on {pulled.cell}: released as {outcome}")
+
+    def clear_root(self, cell: Cell) -> None:
+        """
+        Clear the run that has published a root's partition, as a person would in the UI.
+
+        :param cell: the partition
+        """
+        self.airflow.rest.clear(cell[0], self.runs_of_roots[cell])
+
+    # ---------------------------------------------------------------- waiting
+
+    def written(self, cell: Cell) -> bool:
+        """
+        Whether something has been written for a partition.
+
+        :param cell: the partition
+        """
+        return bool(self.store.ask("SELECT 1 FROM data WHERE tbl = %s AND key = %s", *cell))
+
+    def published(self, cell: Cell) -> bool:
+        """
+        Whether Airflow knows a publication of the partition.
+
+        :param cell: the partition
+        """
+        return bool(
+            self.airflow.rows(
+                "SELECT 1 FROM asset_event e JOIN asset a ON a.id = e.asset_id "
+                "WHERE a.name = :name AND e.partition_key = :key",
+                name=cell[0],
+                key=cell[1],
+            )
+        )
+
+    def wait(self, condition: Callable[[], Any], what: str, timeout: float = 90) -> None:
+        """
+        Wait.
+
+        :param condition: for this
+        :param what: in words
+        """
+        self.airflow.wait_until(condition, what, timeout=timeout)
+
+    def wait_quiet(self, timeout: float) -> bool:
+        """
+        Wait until everything is computed, no cord is open and nothing is on its way.
+
+        :param timeout: seconds
+        :return: whether that came
+        """
+        deadline = time.monotonic() + timeout
+        calm, said, seen, seen_at = 0, 0.0, "", time.monotonic()
+        while time.monotonic() < deadline:
+            calm = calm + 1 if self._calm() else 0
+            if calm >= 6:
+                return True
+            if time.monotonic() - said > 10:
+                said, progress = time.monotonic(), self.progress()
+                self.tell(progress)
+                if progress != seen:
+                    seen, seen_at = progress, time.monotonic()
+                elif time.monotonic() - seen_at > STANDSTILL_SECONDS:
+                    break
+            time.sleep(0.5)
+        self.problems.append(f"not quiet: {self.progress()}")
+        return False
+
+    def _calm(self) -> bool:
+        return self.airflow.is_quiet() and not self.airflow.rows(OPEN_CORDS) and not self.missing()
+
+    def missing(self) -> set[Cell]:
+        """Return the partitions that hold nothing whole yet."""
+        whole = {(t, k) for t, k in self.store.ask("SELECT tbl, key FROM data WHERE token <> 'HALF'")}
+        return self.expected_cells() - whole
+
+    def expected_cells(self) -> set[Cell]:
+        """Return the partitions that follow from what was published."""
+        return self.graph.closure([*self.runs_of_roots, *(cell for _, cell, _ in self.outside)])
+
+    def progress(self) -> str:
+        """Say in one line how far everything is."""
+        runs = self.airflow.rows(
+            "SELECT CASE WHEN state = 'queued' AND run_after > '2037-01-01' THEN 'held' ELSE state END AS s, "
+            "count(*) FROM dag_run GROUP BY 1 ORDER BY 1"
+        )
+        tasks = self.airflow.rows(
+            "SELECT state, count(*) FROM task_instance WHERE state IS NOT NULL GROUP BY 1 ORDER BY 1"
+        )
+        cords = [row[0] for row in self.airflow.rows(OPEN_CORDS)]
+        missing = self.missing()
+        return (
+            f"runs {dict(map(tuple, runs))} tasks {dict(map(tuple, tasks))} open cords {cords} "
+            f"missing {len(missing)}{' ' + str(sorted(missing)[:6]) if 0 < len(missing) <= 12 else ''}"
+        )
+
+    def evidence(self) -> str:
+        """Return what the brake's tables hold, and what it says of the runs that it still names."""
+        parts = []
+        for table in EVIDENCE:
+            with suppress(Exception):
+                rows = self.airflow.rows(f"SELECT * FROM {table}")
+                parts.append(f"-- {table}\n" + "\n".join(str(dict(row._mapping)) for row in rows))
+        with suppress(Exception):
+            for dag, run in self.airflow.rows("SELECT dag_id, run_id FROM lean_affected_run LIMIT 5"):
+                done = self.airflow.cli("andon", "why", dag, run, "-o", "json", check=False)
+                parts.append(f"-- why {dag} {run}\n{done.stdout}{done.stderr}")
+        if shutil.which("pg_dump"):
+            dump = self.airflow.home / "airflow.dump"
+            url = self.airflow.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+            subprocess.run(["pg_dump", "-Fc", "-f", str(dump), url], check=False)
+            parts.append(f"-- the whole database: {dump}")
+        return "\n".join(parts)

@@ -1,0 +1,62 @@
+"""The stage: an Airflow on PostgreSQL with the Dags of a graph, and a database for what they write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from tests.system.harness import airflow_on_postgres, fresh_database
+from tests.system.warehouse.dags.warehouse_store import SCHEMA, Store
+from tests.system.warehouse.graph import Graph
+from tests.system.warehouse.play import Play
+
+DAGS = Path(__file__).parent / "dags"
+
+
+@contextmanager
+def staged(
+    graph: Graph,
+    home: Path,
+    *,
+    schedulers: int = 1,
+    parallelism: int = 4,
+    seed: int = 0,
+    pace: float = 0.5,
+    say: Callable[[str], None] = print,
+) -> Iterator[Play]:
+    """
+    Set the stage; everything is gone when the block is left, but the logs.
+
+    :param graph: the warehouse
+    :param home: an existing folder
+    :param pace: how long tasks take, about
+    """
+    with fresh_database() as database:
+        url = make_url(database).set(drivername="postgresql").render_as_string(hide_password=False)
+        store = Store(url)
+        store.tell(SCHEMA)
+        store.set_pace(pace)
+        plan = home / "warehouse.json"
+        plan.write_text(json.dumps(graph.as_json()))
+        environment = {
+            "WAREHOUSE_PLAN": str(plan),
+            "WAREHOUSE_STORE": url,
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+        }
+        try:
+            with airflow_on_postgres(
+                home, DAGS, schedulers=schedulers, parallelism=parallelism, environment=environment
+            ) as airflow:
+                play = Play(airflow, graph, store, seed, say)
+                play.tell(f"Airflow is up with {schedulers} scheduler(s)")
+                dags = {t.name for t in graph.tables.values() if not t.outside}
+                airflow.wait_parsed(dags, timeout=180)
+                play.tell(f"{len(dags)} Dags are parsed")
+                yield play
+        finally:
+            store.close()
