@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from airflow._shared.timezones.timezone import utcnow
 from airflow.configuration import conf
 from airflow.models.dagrun import DagRun
-from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.state import DagRunState, State, TaskInstanceState
 from sqlalchemy import select, tuple_
@@ -31,8 +30,6 @@ The ``run_after`` of a held run: both scheduler queries leave it alone until the
 (``DagRun.get_queued_dag_runs_to_set_running``, ``get_running_dag_runs_to_examine``). Any moment in the future
 would do, since a hold ends by an event; MariaDB's TIMESTAMP ends in January 2038.
 """
-
-AUDIT_OWNER = "andon"
 
 
 def lock_runs(runs: Collection[Run], *, session: Session) -> dict[Run, DagRun]:
@@ -168,21 +165,6 @@ def end_as_skipped(dag_run: DagRun, tis: Iterable[TaskInstance]) -> None:
             ti.end_date = now
     dag_run.start_date = dag_run.start_date or now
     dag_run.set_state(DagRunState.SUCCESS)
-
-
-def audit(event: str, run: Run, extra: str, *, session: Session, task: Task | None = None) -> None:
-    """Write what the brake does into Airflow's own audit log, in the same transaction."""
-    session.add(
-        Log(
-            event=event,
-            owner=AUDIT_OWNER,
-            extra=extra,
-            dag_id=run.dag_id,
-            run_id=run.run_id,
-            task_id=task.task_id if task else None,
-            map_index=task.map_index if task else None,
-        )
-    )
 
 
 def survival() -> timedelta:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, tuple_
 
 from airflow_lean_provider import settings
-from airflow_lean_provider.airflow_internals import clearing, holding
+from airflow_lean_provider.airflow_internals import clearing, holding, notes
+from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
 from airflow_lean_provider.rules.facts import Task, Try
 from airflow_lean_provider.store.clock import now
 from airflow_lean_provider.store.models import AffectedRun, ParkedTask, StoppedTry
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from airflow_lean_provider.brake.scene import Scene
     from airflow_lean_provider.rules.facts import Partition, Run
     from airflow_lean_provider.rules.plan import RunPlan
+
+
+SKIPPED_NOTE = (
+    "ended this run as skipped: another run of this partition does its work, or nothing is left to read."
+)
 
 
 def carry_out(
@@ -39,24 +45,26 @@ def carry_out(
     skipped = [p.run for p in plans if p.skip]
     touched |= {t for tasks in holding.task_instances_of(skipped, session=session).values() for t in tasks}
     tis = holding.lock_tasks(touched, session=session)
+    trail: list[Entry] = []
     of_run: dict[Run, list[Any]] = defaultdict(list)
     for task, ti in tis.items():
         of_run[task.run].append(ti)
-    _stop(plans, tis, scene, session)
+    _stop(plans, tis, scene, trail, session)
     for plan in plans:
         dag_run = dag_runs[plan.run]
         if plan.hold:
-            _hold(plan, dag_run, scene, session)
-        _park(plan, tis, scene, session)
+            _hold(plan, dag_run, scene, trail, session)
+        _park(plan, tis, scene, trail, session)
         for task in plan.unpark:
             if task in tis:
                 holding.unpark(tis[task])
-                holding.audit("andon release", plan.run, "", session=session, task=task)
+                trail.append(Entry("andon release", plan.run, "", task))
         if plan.release or (plan.skip and scene.facts.runs[plan.run].held):
-            _release(plan.run, dag_run, scene, session)
+            _release(plan.run, dag_run, scene, trail)
         if plan.skip:
             holding.end_as_skipped(dag_run, of_run[plan.run])
-            holding.audit("andon skip", plan.run, "another run of this key does its work", session=session)
+            trail.append(Entry("andon skip", plan.run, "another run of this key does its work"))
+    _note(plans, dag_runs, scene, session)
     _forget_parked(
         {t for p in plans for t in p.unpark} | {t for t in scene.parked if t.run in skipped}, session
     )
@@ -64,8 +72,27 @@ def carry_out(
     clearing.clear({run: dag_runs[run] for run in again}, again, session=session)
     for plan in plans:
         if plan.clear:
-            holding.audit("andon repair", plan.run, because(plan), session=session)
+            trail.append(Entry("andon repair", plan.run, because(plan)))
+    write_entries(trail, session)
     session.flush()
+
+
+def _note(plans: Collection[RunPlan], dag_runs: Mapping[Run, Any], scene: Scene, session: Session) -> None:
+    """Say on the runs' own pages why they wait, and no longer when they do not."""
+    held = {dag_runs[p.run].id: _why(p, scene) for p in plans if p.hold}
+    skipped = {
+        dag_runs[p.run].id: "has another run of this partition do the work of this one."
+        for p in plans
+        if p.skip
+    }
+    notes.remove_notes([dag_runs[p.run].id for p in plans if p.release], session)
+    notes.write_notes(held | skipped, session)
+
+
+def _why(plan: RunPlan, scene: Scene) -> str:
+    reasons = {c.cord: scene.reasons.get(c.cord, "") for c in plan.causes if c.cord}
+    told = "; ".join(f"{cord}: {reason}" for cord, reason in sorted(reasons.items()))
+    return f"{told or '(half-written data)'} - held; 'airflow andon why {plan.run.dag_id} {plan.run.run_id}'"
 
 
 def because(plan: RunPlan) -> str:
@@ -74,7 +101,13 @@ def because(plan: RunPlan) -> str:
     return "andon cord " + ", ".join(map(str, cords)) if cords else "half-written by a stopped task"
 
 
-def _stop(plans: Collection[RunPlan], tis: Mapping[Task, Any], scene: Scene, session: Session) -> None:
+def _stop(
+    plans: Collection[RunPlan],
+    tis: Mapping[Task, Any],
+    scene: Scene,
+    trail: list[Entry],
+    session: Session,
+) -> None:
     started: dict[Task, datetime] = {
         e.task: e.started for e in scene.facts.executions if e.ended is None and e.task in tis
     }
@@ -95,7 +128,7 @@ def _stop(plans: Collection[RunPlan], tis: Mapping[Task, Any], scene: Scene, ses
     session.flush()
     for plan, attempt, alive in ended:
         task = attempt.task
-        holding.audit("andon stop", plan.run, because(plan), session=session, task=task)
+        trail.append(Entry("andon stop", plan.run, because(plan), task))
         if (alive or (task in started and task in plan.stop)) and attempt not in scene.facts.survivors:
             written = scene.facts.runs[task.run].outlets(task.task_id) | published[task]
             session.add(_stopped(attempt, started.get(task), alive, written))
@@ -121,12 +154,12 @@ def survival_time() -> timedelta:
     return timedelta(seconds=configured) if configured else holding.survival()
 
 
-def _park(plan: RunPlan, tis: Mapping[Task, Any], scene: Scene, session: Session) -> None:
+def _park(plan: RunPlan, tis: Mapping[Task, Any], scene: Scene, trail: list[Entry], session: Session) -> None:
     for task in plan.park:
         if task in tis and holding.park(tis[task]):
             if task not in scene.parked:
                 session.add(ParkedTask(**task._asdict(), parked_at=now()))
-            holding.audit("andon hold", plan.run, because(plan), session=session, task=task)
+            trail.append(Entry("andon hold", plan.run, because(plan), task))
 
 
 def _forget_parked(tasks: Collection[Task], session: Session) -> None:
@@ -140,7 +173,7 @@ def _forget_parked(tasks: Collection[Task], session: Session) -> None:
         )
 
 
-def _hold(plan: RunPlan, dag_run: Any, scene: Scene, session: Session) -> None:
+def _hold(plan: RunPlan, dag_run: Any, scene: Scene, trail: list[Entry], session: Session) -> None:
     affected = scene.affected.get(plan.run)
     if affected is None:
         affected = AffectedRun(
@@ -151,17 +184,18 @@ def _hold(plan: RunPlan, dag_run: Any, scene: Scene, session: Session) -> None:
             labels=[],
             causes=[],
             saw=[],
+            consumed=[],
         )
         session.add(affected)
         scene.affected[plan.run] = affected
     affected.run_after = holding.hold(dag_run)
     affected.held = True
-    holding.audit("andon hold", plan.run, because(plan), session=session)
+    trail.append(Entry("andon hold", plan.run, because(plan)))
 
 
-def _release(run: Run, dag_run: Any, scene: Scene, session: Session) -> None:
+def _release(run: Run, dag_run: Any, scene: Scene, trail: list[Entry]) -> None:
     affected = scene.affected[run]
     holding.let_go(dag_run, affected.run_after or now())
     affected.held = False
     affected.run_after = None
-    holding.audit("andon release", run, "", session=session)
+    trail.append(Entry("andon release", run, ""))

@@ -115,6 +115,7 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
         row.labels = sorted(label.value for label in run_plan.labels)
         row.causes = causes_to_json(run_plan.causes)
         row.saw = _saw(plan, run, run_plan)
+        row.consumed = [list(p) for p in sorted(known.consumed, key=str)]
         row.absorbs = known.origin is Origin.ASSETS and not known.shape.advisory
         if row.waits_since is None or run in acted:
             row.waits_since = now()

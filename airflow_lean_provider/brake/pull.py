@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from airflow_lean_provider.airflow_internals import lineage
 from airflow_lean_provider.airflow_internals.assets import find_assets, names_of
+from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
 from airflow_lean_provider.brake.errors import BadRequest
 from airflow_lean_provider.brake.scene import Scene, look
 from airflow_lean_provider.brake.settle import settle
@@ -152,6 +153,8 @@ def pull(
             )
             if severity is Severity.STOP:
                 _halt(target.partition, cord.id, moment, session)
+        said = f"cord {cord.id} by {by}: {cord.reason}"
+        write_entries([Entry("andon pull", extra=said)], session)
         return Pulled(cord.id, settled=False)
 
     pulled = in_transaction(record)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from airflow_lean_provider.airflow_internals import clearing, holding
+from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
 from airflow_lean_provider.brake.errors import BadRequest
 from airflow_lean_provider.brake.scene import look
 from airflow_lean_provider.brake.settle import release_waits_for, settle
@@ -67,6 +68,8 @@ def release(
             row.note = note
             row.forced = forced
             row.after_publication = False
+        said = f"cord {cord} as {outcome.value} by {by}: {note or ''}"
+        write_entries([Entry("andon release", extra=said)], session)
 
     in_transaction(ask)
     settle(timeout)
@@ -119,7 +122,7 @@ def repair(cord: int, *, by: str, timeout: float | None = None) -> Released:
             again = {run: [t for t in wanted if t.run == run] for run in locked}
             cleared = clearing.clear(locked, again, session=session)
             for run in locked:
-                holding.audit("andon repair", run, f"andon cord {cord}", session=session)
+                write_entries([Entry("andon repair", run, f"andon cord {cord}")], session)
         for row in rows:
             row.asked_outcome = Outcome.FIXED.value
             row.asked_by = by

@@ -62,6 +62,7 @@ class Scene:
     known: dict[Run, KnownRun]
     affected: dict[Run, AffectedRun]
     parked: dict[Task, ParkedTask]
+    reasons: dict[int, str]
 
 
 def halts_of(partitions: Iterable[CordPartition], cords: dict[int, Cord]) -> list[Halt]:
@@ -135,7 +136,8 @@ def look(
         judgement = judge(facts)
         tainted = {t.task.run for t in judgement.seen}
         if not collected.follow(tainted, facts):
-            return Scene(facts, dags, collected.known, affected, parked)
+            reasons = {c.id: c.reason for c in cords.values()}
+            return Scene(facts, dags, collected.known, affected, parked, reasons)
 
 
 def _fresh(session: Session, model: type[T], *conditions: Any) -> list[T]:
@@ -270,7 +272,8 @@ def _run_facts(
         over=known.over,
         held=bool(affected and affected.held and known.run_after == HELD_UNTIL),
         pays_alone=known.has_conf or known.origin is Origin.SCHEDULE,
-        consumed=frozenset(collected.consumed.get(known.run, ())),
+        consumed=frozenset(collected.consumed.get(known.run, ()))
+        | {Partition(asset, key) for asset, key in (affected.consumed if affected else ())},
         absorbed=absorbed,
         partitioned=known.key is not None,
     )

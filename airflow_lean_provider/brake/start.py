@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import object_session
 
-from airflow_lean_provider.airflow_internals import executors, holding
+from airflow_lean_provider.airflow_internals import executors, holding, notes
+from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
 from airflow_lean_provider.airflow_internals.lineage import origin_of
 from airflow_lean_provider.airflow_internals.starts import StartNotJudged, Verdict, judge_start
 from airflow_lean_provider.rules.facts import Origin, Run, Task, Try
 from airflow_lean_provider.rules.plan import Label
 from airflow_lean_provider.store.clock import now
-from airflow_lean_provider.store.models import AffectedRun, ParkedTask, StoppedTry
+from airflow_lean_provider.store.models import AffectedRun, Cord, ParkedTask, StoppedTry
 from airflow_lean_provider.store.transactions import transaction
 
 if TYPE_CHECKING:
@@ -111,10 +112,17 @@ def _hold(dag_run: DagRun, verdict: Verdict, session: Session) -> None:
         if noted is not None:
             connection.execute(update(AffectedRun).where(this).values(values))
         else:
-            connection.execute(insert(AffectedRun).values(values | run._asdict() | {"since": now()}))
+            connection.execute(
+                insert(AffectedRun).values(values | run._asdict() | {"since": now(), "consumed": []})
+            )
+        cords = sorted({c[0] for c in verdict.causes if c[0]})
+        reasons = connection.execute(select(Cord.id, Cord.reason).where(Cord.id.in_(cords))).all()
+        told = "; ".join(f"{c.id}: {c.reason}" for c in reasons) or "(half-written data)"
+        notes.write_notes(
+            {dag_run.id: f"{told} - held; 'airflow andon why {run.dag_id} {run.run_id}'"}, connection
+        )
+        write_entries([Entry("andon hold", run, f"andon cord {', '.join(map(str, cords))}")], connection)
     holding.hold(dag_run)
-    cords = sorted({c[0] for c in verdict.causes if c[0]})
-    holding.audit("andon hold", run, "andon cord " + ", ".join(map(str, cords)), session=session)
 
 
 def _park(ti: TaskInstance, session: Session) -> None:
@@ -126,5 +134,5 @@ def _park(ti: TaskInstance, session: Session) -> None:
         known = connection.execute(select(ParkedTask.task_id).filter_by(**task._asdict())).first()
         if known is None:
             connection.execute(insert(ParkedTask).values(**task._asdict(), parked_at=now()))
+        write_entries([Entry("andon hold", task.run, "", task)], connection)
     holding.park(ti)
-    holding.audit("andon hold", task.run, "", session=session, task=task)

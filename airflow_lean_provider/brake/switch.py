@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from airflow_lean_provider.airflow_internals import absorbing, holding
+from airflow_lean_provider.airflow_internals import absorbing, holding, notes
+from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
 from airflow_lean_provider.brake.errors import BadRequest
 from airflow_lean_provider.brake.settle import settle
 from airflow_lean_provider.rules.facts import Run, Task
@@ -45,19 +46,20 @@ def disable(*, reason: str, by: str) -> int:
             if row is not None and row.held and row.run_after is not None:
                 let_go += holding.let_go(dag_run, row.run_after)
                 row.held = False
+                notes.remove_notes([dag_run.id], session)
                 row.run_after = None
-                holding.audit("andon disable", run, reason, session=session)
+                write_entries([Entry("andon disable", run, reason)], session)
             if run in absorbed:
                 absorbing.give_back(dag_run, session=session)
         for task, ti in holding.lock_tasks(parked, session=session).items():
             holding.unpark(ti)
-            holding.audit("andon disable", task.run, reason, session=session, task=task)
+            write_entries([Entry("andon disable", task.run, reason, task)], session)
         session.execute(delete(ParkedTask))
         switch.enabled = False
         switch.reason = reason.strip()
         switch.changed_by = by
         switch.changed_at = now()
-        holding.audit("andon disable", Run("", ""), f"{by}: {reason.strip()}", session=session)
+        write_entries([Entry("andon disable", None, f"{by}: {reason.strip()}")], session)
         return let_go
 
     return in_transaction(undo)
@@ -76,7 +78,7 @@ def enable(*, by: str, timeout: float | None = None) -> bool:
         switch.reason = None
         switch.changed_by = by
         switch.changed_at = now()
-        holding.audit("andon enable", Run("", ""), by, session=session)
+        write_entries([Entry("andon enable", None, by)], session)
 
     in_transaction(turn_on)
     return settle(timeout)

@@ -133,6 +133,7 @@ class AffectedRun(Base):
 
     :param labels: held, stopped, tainted, owes, ...
     :param saw: the partitions of which it saw a bad version, as ``[asset, key]`` pairs
+    :param consumed: the partitions of the events that made it, as ``[asset, key]`` pairs
     :param run_after: the run's own ``run_after`` while the brake holds the run, else None
     :param waits_since: events are absorbed into the run until one of its tasks starts after this
     """
@@ -147,6 +148,7 @@ class AffectedRun(Base):
     labels: Mapped[list[str]] = mapped_column(JSON, nullable=False, default=list)
     causes: Mapped[list[Any]] = mapped_column(JSON, nullable=False, default=list)
     saw: Mapped[list[Any]] = mapped_column(JSON, nullable=False, default=list)
+    consumed: Mapped[list[Any]] = mapped_column(JSON, nullable=False, default=list)
     held: Mapped[bool] = mapped_column(Boolean, nullable=False, default=False)
     run_after: Mapped[datetime | None] = mapped_column(UtcDateTime)
     since: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)

@@ -130,6 +130,7 @@ def upgrade() -> None:
         sa.Column("labels", sa.JSON(), nullable=False),
         sa.Column("causes", sa.JSON(), nullable=False),
         sa.Column("saw", sa.JSON(), nullable=False),
+        sa.Column("consumed", sa.JSON(), nullable=False),
         sa.Column("held", sa.Boolean(), nullable=False),
         sa.Column("run_after", UtcDateTime(), nullable=True),
         sa.Column("since", UtcDateTime(), nullable=False),
