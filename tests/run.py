@@ -1,9 +1,9 @@
 """
 The whole test suite, as ``make test`` runs it: ``python -m tests.run [PYTEST ARGUMENT]...``.
 
-Unit and integration tests once on SQLite and once on PostgreSQL, system tests once on PostgreSQL, and unit
-tests from the built wheel on every other supported interpreter of this machine. What could not run is said
-at the end; with ``CI=true`` a missing PostgreSQL is a failure.
+Unit, contract and integration tests once on SQLite and once on PostgreSQL, system tests once on PostgreSQL,
+and unit tests from the built wheel on every other supported interpreter of this machine. What could not run
+is said at the end; with ``CI=true`` a missing PostgreSQL is a failure.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tests.interpreters import build_wheel, other_interpreters, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 ON_SQLITE = {"ANDON_TEST_BACKEND": "sqlite"}
+SUITE = ("tests/unit", "tests/contract", "tests/integration")
 
 
 class Recap:
@@ -61,7 +62,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     recap = Recap()
     check_other_interpreters(recap, arguments)
-    recap.pytest("SQLite", "tests/unit", "tests/integration", *arguments, variables=ON_SQLITE)
+    recap.pytest("SQLite", *SUITE, *arguments, variables=ON_SQLITE)
     run_on_postgres(recap, arguments)
     print("\n##### Recap")
     print("\n".join(recap.lines), flush=True)
@@ -78,7 +79,7 @@ def run_on_postgres(recap: Recap, arguments: list[str]) -> None:
             return
         name = f"PostgreSQL {server_version(server)} at {server}"
         variables = {"ANDON_TEST_BACKEND": "postgres", POSTGRES_VARIABLE: text_of(server)}
-        recap.pytest(name, "tests/unit", "tests/integration", *arguments, variables=variables)
+        recap.pytest(name, *SUITE, *arguments, variables=variables)
         if any(ROOT.glob("tests/system/**/test_*.py")):
             recap.pytest(f"system tests, {name}", "tests/system", *arguments, variables=variables)
 
