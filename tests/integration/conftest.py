@@ -21,3 +21,12 @@ def world(clean_db: str, monkeypatch: pytest.MonkeyPatch) -> World:
 
     World.configure(monkeypatch, survival_time=0.001)
     return World()
+
+
+@pytest.fixture
+def chain(world: World) -> World:
+    """orders -> cleaning -> clean -> reporting -> report; ``ingest`` publishes orders."""
+    from tests.integration.dags import the_chain
+
+    world.add(*the_chain())
+    return world

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-from airflow.sdk import Asset
+from typing import TYPE_CHECKING
 
-from tests.integration.dags import consumer, producer
-from tests.integration.world import World
+if TYPE_CHECKING:
+    import pytest
 
-ORDERS, CLEAN, REPORT = Asset("orders"), Asset("clean"), Asset("report")
-
-
-@pytest.fixture
-def chain(world: World) -> World:
-    world.add(
-        producer("ingest", ORDERS),
-        consumer("cleaning", ORDERS, CLEAN),
-        consumer("reporting", CLEAN, REPORT),
-    )
-    return world
+    from tests.integration.world import World
 
 
 def test_a_publication_runs_its_consumers_step_by_step(chain: World) -> None:

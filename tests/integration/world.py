@@ -18,7 +18,7 @@ by itself here: time does not pass, and nothing runs unless the test says so.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -26,13 +26,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from airflow.api.common.mark_tasks import set_dag_run_state_to_failed, set_dag_run_state_to_success
 from airflow.api.common.trigger_dag import trigger_dag
 from airflow.api_fastapi.execution_api.app import InProcessExecutionAPI
 from airflow.assets.manager import asset_manager
 from airflow.configuration import conf
 from airflow.dag_processing.collection import update_dag_parsing_results_in_db
 from airflow.executors.base_executor import BaseExecutor
-from airflow.jobs.job import Job
+from airflow.jobs.job import Job, JobState
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 from airflow.models.asset import AssetEvent, AssetModel, AssetPartitionDagRun
 from airflow.models.dag import DagModel
@@ -45,7 +46,7 @@ from airflow.serialization.serialized_objects import LazyDeserializedDAG
 from airflow.triggers.base import TriggerEvent
 from airflow.utils.session import create_session
 from airflow.utils.sqlalchemy import prohibit_commit
-from airflow.utils.state import TaskInstanceState
+from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import select
 from sqlalchemy.ext.compiler import compiles
@@ -60,7 +61,7 @@ from airflow_lean_provider.brake.pull import pull as pull_act
 from airflow_lean_provider.brake.scene import look
 from airflow_lean_provider.rules.facts import Outcome, Run
 from airflow_lean_provider.rules.plan import decide
-from airflow_lean_provider.store.models import HaltedPartition
+from airflow_lean_provider.store.models import HaltedPartition, StoppedTry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -127,6 +128,7 @@ class World:
 
     def __init__(self) -> None:
         self.dags: dict[str, DAG] = {}
+        self.versions: dict[str, list[DAG]] = defaultdict(list)
         self.executor = RecordingExecutor()
         self.done: list[tuple[str, str | None]] = []
         """Every success that the api-server accepted: task name and partition key, in order."""
@@ -134,7 +136,7 @@ class World:
         """Every start that the api-server refused."""
         with self._session() as session:
             session.add(DagBundleModel(name=BUNDLE))
-            job = Job()
+            job = Job(state=JobState.RUNNING, latest_heartbeat=_moment())
             session.add(job)
             session.flush()
             self.scheduler = SchedulerJobRunner(job=job, executors=[self.executor])
@@ -146,7 +148,9 @@ class World:
 
     def add(self, *dags: DAG) -> None:
         """Write the Dags to the metadata database, or new versions of them, and unpause them."""
-        self.dags |= {dag.dag_id: dag for dag in dags}
+        for dag in dags:
+            self.dags[dag.dag_id] = dag
+            self.versions[dag.dag_id].append(dag)
         errors: dict[tuple[str, str], str] = {}
         with self._session() as session:
             update_dag_parsing_results_in_db(
@@ -220,7 +224,11 @@ class World:
     def take(
         self, dag_id: str, key: str | None = None, task_id: str | None = None, map_index: int | None = None
     ) -> Work:
-        """Take from the executor the one thing that fits; ``key`` is a partition key or a run id."""
+        """
+        Take from the executor the one task instance that fits, at its newest try.
+
+        :param key: a partition key or a run id
+        """
         fitting = [
             work
             for work in self.executor.waiting
@@ -229,9 +237,9 @@ class World:
             and task_id in (None, work.task_id)
             and map_index in (None, work.map_index)
         ]
-        assert len(fitting) == 1, f"{dag_id} {key} {task_id}: {fitting} of {self.waiting()}"
-        self.executor.waiting.remove(fitting[0])
-        return fitting[0]
+        assert len({(w.run_id, w.name) for w in fitting}) == 1, f"{fitting} of {self.waiting()}"
+        self.executor.waiting.remove(fitting[-1])
+        return fitting[-1]
 
     def run(self, work: Work) -> int:
         """Start it: ``PATCH .../run``, with what the api-server answers."""
@@ -389,6 +397,18 @@ class World:
             assert dag is not None
             dag.clear(run_id=run.run_id, task_ids=list(task_ids) or None, session=session)
 
+    def mark(self, dag_id: str, key: str, state: str) -> None:
+        """Mark a run as success or failed, as the button on its page does."""
+        run = self.dag_run(dag_id, key)
+        setter = {
+            DagRunState.SUCCESS: set_dag_run_state_to_success,
+            DagRunState.FAILED: set_dag_run_state_to_failed,
+        }[DagRunState(state)]
+        with self._session() as session:
+            dag = DBDagBag().get_latest_version_of_dag(dag_id, session=session)
+            assert dag is not None
+            setter(dag=dag, run_id=run.run_id, commit=True, session=session)
+
     # The cord
 
     def pull(self, asset: str, *keys: str, **options: Any) -> int:
@@ -422,6 +442,12 @@ class World:
                     )
                 )
             }
+
+    def hour_passes(self) -> None:
+        """Make the stops an hour older, so that no stopped process can be alive."""
+        with self._session() as session:
+            for row in session.scalars(select(StoppedTry)):
+                row.gone_by -= timedelta(hours=1)
 
     # Looking
 
@@ -496,6 +522,21 @@ class World:
                 ).all()
             )
 
+    def consumed(self, dag_id: str, key: str) -> list[tuple[str, str | None]]:
+        """Asset name and partition key of every event that the run is told it consumed."""
+        run = self.dag_run(dag_id, key)
+        with self._session() as session:
+            return [
+                (event.asset.name, event.partition_key)
+                for event in session.get_one(DagRun, run.id).consumed_asset_events
+            ]
+
+    def note(self, dag_id: str, key: str) -> str | None:
+        """The note that people see on the run's page."""
+        run = self.dag_run(dag_id, key)
+        with self._session() as session:
+            return session.get_one(DagRun, run.id).note
+
     def key_of(self, work: Work) -> str | None:
         with self._session() as session:
             return session.scalar(
@@ -529,7 +570,11 @@ class World:
             yield session
 
     def _outlets(self, work: Work) -> list[Any]:
-        return list(self.dags[work.dag_id].get_task(work.task_id).outlets)
+        """Return what the task has in the newest version of its Dag that has it."""
+        for dag in reversed(self.versions[work.dag_id]):
+            if dag.has_task(work.task_id):
+                return list(dag.get_task(work.task_id).outlets)
+        raise AssertionError(f"no version of {work.dag_id} has {work.task_id}")
 
     def _state(self, work: Work, state: str, **body: Any) -> int:
         answer = self._call("PATCH", work, "state", state=state, **body)

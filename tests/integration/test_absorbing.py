@@ -1,0 +1,202 @@
+"""A partition that is published again under a cord is computed by the run that is there, and only once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.dags import (
+    CLEAN,
+    DAILY,
+    ORDERS,
+    RATES,
+    consumer,
+    days_of_hours,
+    hours_of,
+    producer,
+)
+
+if TYPE_CHECKING:
+    from tests.integration.world import World
+
+DAY, NEXT_DAY = "2026-06-14", "2026-06-15"
+
+
+def test_identity_makes_no_second_run(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    chain.play()
+    cord = chain.pull("orders", "p1")
+    chain.publish("ingest", "p1")
+    assert chain.play() == {}
+    assert chain.pending() == []
+    chain.release(cord, "fixed")
+    assert chain.play() == {("cleaning.work", "p1"): 1, ("reporting.work", "p1"): 1}
+    assert len(chain.runs("cleaning", "p1")) == len(chain.runs("reporting", "p1")) == 1
+    assert chain.pending() == []
+
+
+def test_a_held_run_takes_every_publication_until_it_starts(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    chain.tick()
+    cord = chain.pull("orders", "p1")
+    chain.publish("ingest", "p1")
+    chain.publish("ingest", "p1")
+    assert chain.play() == {}
+    chain.release(cord, "fixed")
+    assert chain.play() == {("cleaning.work", "p1"): 1, ("reporting.work", "p1"): 1}
+    assert len(chain.runs("cleaning", "p1")) == 1
+    assert len(chain.dag_run("cleaning", "p1").run_id) > 0
+
+
+def test_the_run_is_told_of_the_events_that_it_absorbed(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    chain.tick()
+    chain.pull("orders", "p1")
+    chain.publish("ingest", "p1")
+    assert chain.consumed("cleaning", "p1") == [("orders", "p1"), ("orders", "p1")]
+
+
+def test_after_the_repair_a_publication_makes_a_run_again(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    chain.play()
+    cord = chain.pull("orders", "p1")
+    chain.publish("ingest", "p1")
+    chain.release(cord, "fixed")
+    chain.play()
+    chain.publish("ingest", "p1")
+    assert chain.play() == {("cleaning.work", "p1"): 1, ("reporting.work", "p1"): 1}
+    assert len(chain.runs("cleaning", "p1")) == 2
+
+
+def test_an_unaffected_partition_gets_its_second_run_as_ever(chain: World) -> None:
+    chain.publish("ingest", "p1", "p2")
+    chain.play()
+    chain.pull("orders", "p1")
+    chain.publish("ingest", "p2")
+    assert chain.play() == {("cleaning.work", "p2"): 1, ("reporting.work", "p2"): 1}
+    assert len(chain.runs("cleaning", "p2")) == 2
+
+
+def test_the_event_that_comes_while_the_run_reads_again_makes_a_run(chain: World) -> None:
+    """Once the reading part has started again, the run cannot have seen what comes after."""
+    chain.publish("ingest", "p1")
+    chain.tick()
+    cord = chain.pull("orders", "p1")
+    chain.release(cord, "fixed")
+    chain.tick()
+    work = chain.take("cleaning", "p1")
+    assert chain.run(work) == 200
+    chain.publish("ingest", "p1")
+    assert chain.succeed(work) == 204
+    assert chain.play()[("cleaning.work", "p1")] == 1
+    assert len(chain.runs("cleaning", "p1")) == 2
+
+
+@pytest.fixture
+def joined(world: World) -> World:
+    world.add(producer("ingest", ORDERS), producer("bank", RATES), consumer("joining", ORDERS & RATES, CLEAN))
+    return world
+
+
+def test_two_assets_leave_no_pending_row(joined: World) -> None:
+    joined.publish("ingest", "p1")
+    joined.publish("bank", "p1")
+    joined.play()
+    cord = joined.pull("orders", "p1")
+    joined.publish("ingest", "p1")
+    assert joined.play() == {}
+    joined.release(cord, "fixed")
+    assert joined.play() == {("joining.work", "p1"): 1}
+    assert joined.pending() == []
+    assert len(joined.runs("joining", "p1")) == 1
+
+
+@pytest.mark.parametrize("bad_first", [True, False])
+def test_two_assets_published_again_in_either_order(joined: World, bad_first: bool) -> None:
+    joined.publish("ingest", "p1")
+    joined.publish("bank", "p1")
+    joined.play()
+    cord = joined.pull("orders", "p1")
+    for dag_id in ("ingest", "bank") if bad_first else ("bank", "ingest"):
+        joined.publish(dag_id, "p1")
+    assert joined.play() == {}
+    joined.release(cord, "fixed")
+    assert joined.play() == {("joining.work", "p1"): 1}
+    if bad_first:
+        # The publication of the good asset alone is an incomplete row, which is nobody's business.
+        assert joined.pending() == [("joining", "p1")]
+    else:
+        assert joined.pending() == []
+
+
+def test_two_assets_an_unrelated_incomplete_row_is_left_alone(joined: World) -> None:
+    joined.publish("ingest", "p1")
+    joined.publish("bank", "p1", "p2")
+    joined.play()
+    cord = joined.pull("orders", "p1")
+    assert joined.pending() == [("joining", "p2")]
+    joined.publish("ingest", "p1")
+    joined.release(cord, "fixed")
+    joined.play()
+    assert joined.pending() == [("joining", "p2")]
+    joined.publish("ingest", "p2")
+    assert joined.play() == {("joining.work", "p2"): 1}
+    assert joined.pending() == []
+
+
+@pytest.fixture
+def daily(world: World) -> World:
+    world.add(producer("ingest", ORDERS), days_of_hours("adding", ORDERS, DAILY), consumer("mailing", DAILY))
+    for hour in hours_of(DAY):
+        world.publish_from_outside("orders", hour)
+    world.play()
+    return world
+
+
+def test_a_roll_up_leaves_no_pending_row(daily: World) -> None:
+    cord = daily.pull("orders", f"{DAY}T05", f"{DAY}T06")
+    daily.publish("ingest", f"{DAY}T05", f"{DAY}T06")
+    assert daily.play() == {}
+    assert daily.pending() == []
+    daily.release(cord, "fixed")
+    assert daily.play() == {("adding.work", DAY): 1, ("mailing.work", DAY): 1}
+    assert daily.pending() == []
+
+
+def test_a_roll_up_that_waits_for_more_is_left_alone(daily: World) -> None:
+    later = hours_of(NEXT_DAY)
+    for hour in later[:3]:
+        daily.publish_from_outside("orders", hour)
+    cord = daily.pull("orders", later[1])
+    daily.publish("ingest", later[1])
+    daily.release(cord, "fixed")
+    assert daily.play() == {}
+    assert daily.pending() == [("adding", NEXT_DAY)]
+    for hour in later[3:]:
+        daily.publish_from_outside("orders", hour)
+    assert daily.play() == {("adding.work", NEXT_DAY): 1, ("mailing.work", NEXT_DAY): 1}
+    assert daily.pending() == []
+
+
+def test_a_roll_up_absorbs_only_what_was_bad(daily: World) -> None:
+    """A good hour that is published again waits in Airflow's row, as it would without a cord."""
+    cord = daily.pull("orders", f"{DAY}T05")
+    daily.publish("ingest", f"{DAY}T07")
+    assert daily.pending() == [("adding", DAY)]
+    daily.publish("ingest", f"{DAY}T05")
+    assert daily.pending() == [("adding", DAY)]
+    daily.release(cord, "fixed")
+    assert daily.play() == {("adding.work", DAY): 1, ("mailing.work", DAY): 1}
+    assert daily.pending() == [("adding", DAY)]
+
+
+def test_an_event_from_outside_is_absorbed_too(chain: World) -> None:
+    chain.publish_from_outside("orders", "p1")
+    chain.play()
+    cord = chain.pull("orders", "p1")
+    chain.publish_from_outside("orders", "p1")
+    assert chain.play() == {}
+    chain.release(cord, "fixed")
+    assert chain.play() == {("cleaning.work", "p1"): 1, ("reporting.work", "p1"): 1}
+    assert len(chain.runs("cleaning", "p1")) == 1

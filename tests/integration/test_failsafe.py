@@ -1,0 +1,267 @@
+"""On an error of ours nothing is let through, nothing is lost, and the scheduler goes on."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow import settings as airflow_settings
+from airflow.models.asset import AssetEvent
+from airflow.models.dagrun import DagRun
+from airflow.models.log import Log
+from sqlalchemy import delete, select, text
+
+from airflow_lean_provider.airflow_internals import absorbing
+from airflow_lean_provider.brake import publication, start
+from airflow_lean_provider.brake.report import of_cord, of_cords
+from airflow_lean_provider.store.models import Base
+from tests.integration.dags import CLEAN, ORDERS, consumer, producer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.integration.world import World
+
+ONCE = {("cleaning.work", "p1"): 1, ("reporting.work", "p1"): 1}
+
+
+def breaks(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, dag_id: str | None = None) -> None:
+    """Let a function of ours raise, for runs of one Dag or for all."""
+    original = getattr(module, name)
+
+    def broken(*args: Any, **options: Any) -> Any:
+        if dag_id is None or args[0].dag_id == dag_id:
+            raise RuntimeError("broken by the test")
+        return original(*args, **options)
+
+    monkeypatch.setattr(module, name, broken)
+
+
+def test_an_error_at_the_start_of_a_run_puts_the_start_back(
+    chain: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    chain.add(consumer("other", ORDERS))
+    chain.publish("ingest", "p1")
+    chain.create_runs()
+    before = chain.dag_run("cleaning", "p1")
+    with monkeypatch.context() as broken:
+        breaks(broken, start, "judge_start", "cleaning")
+        chain.configure(broken, put_back_time=0.001)
+        assert chain.play() == {("other.work", "p1"): 1}
+        after = chain.dag_run("cleaning", "p1")
+        assert after.state == "queued"
+        assert "put back" in caplog.text
+    assert before.state == "queued"
+    assert chain.play() == ONCE
+    assert chain.dag_run("cleaning", "p1").run_after == before.run_after
+
+
+def test_an_error_at_the_start_of_a_task_leaves_it_for_the_next_loop(
+    chain: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain.add(consumer("other", ORDERS))
+    chain.publish("ingest", "p1")
+    chain.create_runs()
+    chain.start_runs()
+    with monkeypatch.context() as broken:
+        breaks(broken, start, "judge_start", "cleaning")
+        assert chain.play() == {("other.work", "p1"): 1}
+        assert chain.states("cleaning", "p1") == {"work": None}
+        assert chain.dag_run("cleaning", "p1").state == "running"
+    assert chain.play() == ONCE
+
+
+def test_an_error_in_a_query_does_not_spoil_the_schedulers_transaction(
+    chain: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL a failed statement aborts the transaction that it is in."""
+    from airflow_lean_provider.airflow_internals import starts
+
+    def fails(connection: Any) -> bool:
+        connection.execute(text("SELECT nothing FROM nowhere"))
+        return True
+
+    chain.publish("ingest", "p1")
+    with monkeypatch.context() as broken:
+        broken.setattr(starts, "_anything_halted", fails)
+        assert chain.play() == {}
+    assert chain.play() == ONCE
+
+
+def test_an_error_while_absorbing_does_not_fail_the_producer(
+    chain: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain.publish("ingest", "p1")
+    chain.play()
+    cord = chain.pull("orders", "p1")
+    with monkeypatch.context() as broken:
+        breaks(broken, absorbing, "_absorb")
+        chain.publish("ingest", "p1")
+    assert chain.play() == {}
+    chain.release(cord, "fixed")
+    chain.play()
+    assert chain.halted() == set()
+    assert chain.pending() == []
+    assert {r.state for r in chain.runs("cleaning", "p1")} == {"success"}
+
+
+def test_an_error_after_a_publication_is_finished_by_the_sweeper(
+    chain: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain.publish("ingest", "p1")
+    chain.tick()
+    upstream = chain.take("cleaning", "p1")
+    cord = chain.pull("orders", "p1")
+    assert chain.run(upstream) == 404
+    chain.release(cord, "false_alarm")
+    chain.tick()
+    work = chain.take("cleaning", "p1")
+    assert chain.run(work) == 200
+    with monkeypatch.context() as broken:
+        breaks(broken, publication, "_concerns_a_cord")
+        assert chain.succeed(work) == 204
+    chain.play()
+    assert chain.dag_run("reporting", "p1").state == "success"
+    assert of_cords() == []
+
+
+@pytest.fixture
+def _without_tables(chain: World) -> Iterator[None]:
+    engine = airflow_settings.engine
+    Base.metadata.drop_all(engine)
+    yield
+    Base.metadata.create_all(engine)
+
+
+@pytest.mark.usefixtures("_without_tables")
+def test_without_our_tables_everything_starts_and_it_is_said(
+    chain: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    chain.publish("ingest", "p1")
+    assert chain.play(sweeping=False) == ONCE
+    errors = [
+        r for r in caplog.records if r.levelno >= logging.ERROR and "airflow db migrate" in r.getMessage()
+    ]
+    assert errors
+
+
+@pytest.mark.usefixtures("_without_tables")
+def test_without_our_tables_the_sweeper_does_not_stop(chain: World) -> None:
+    from airflow_lean_provider.brake.sweep import Sweeper
+
+    with pytest.MonkeyPatch.context() as fast:
+        chain.configure(fast, sweep_interval=0.01)
+        sweeper = Sweeper()
+        sweeper.start()
+        sweeper.stop()
+        assert sweeper._thread is not None
+        assert not sweeper._thread.is_alive()
+
+
+def clean_away(world: World, *models: type) -> None:
+    """What ``airflow db clean`` does in the end."""
+    with world._session() as session:
+        for model in models:
+            session.execute(delete(model))
+
+
+def test_airflow_db_clean_under_an_open_cord(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    chain.tick()
+    cord = chain.pull("orders", "p1")
+    before = of_cord(cord)
+    clean_away(chain, AssetEvent, Log)
+    with chain._session() as session:
+        session.execute(delete(DagRun).where(DagRun.dag_id == "ingest"))
+    assert chain.play() == {}
+    after = of_cord(cord)
+    assert (after["state"], after["partitions"]) == (before["state"], before["partitions"])
+    assert [r["labels"] for r in after["runs"]] == [["held"]]
+    assert chain.halted() == {("orders", "p1")}
+    assert chain.is_held("cleaning", "p1")
+    run_id = chain.trigger("cleaning", "p1", run_id="by_hand")
+    assert chain.play() == {}
+    assert chain.is_held("cleaning", run_id)
+    chain.release(cord, "false_alarm")
+    assert chain.play()[("cleaning.work", "p1")] >= 1
+    assert chain.halted() == set()
+
+
+@pytest.mark.parametrize("outcome", ["fixed", "false_alarm", "withdrawn"])
+def test_airflow_db_clean_of_all_events_and_what_was_computed(chain: World, outcome: str) -> None:
+    chain.publish("ingest", "p1")
+    chain.play()
+    cord = chain.pull("orders", "p1")
+    with chain._session() as session:
+        session.execute(delete(AssetEvent))
+        session.execute(delete(Log))
+    chain.play()
+    assert ("orders", "p1") in chain.halted()
+    assert ("clean", "p1") in chain.halted()
+    chain.release(cord, outcome)
+    assert chain.play() == (ONCE if outcome == "fixed" else {})
+    assert chain.halted() == set()
+
+
+def test_airflow_db_clean_of_all_runs(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    chain.play()
+    cord = chain.pull("orders", "p1")
+    with chain._session() as session:
+        session.execute(delete(AssetEvent))
+        session.execute(delete(Log))
+        for run in session.scalars(select(DagRun)):
+            session.delete(run)
+    assert chain.play() == {}
+    assert of_cord(cord)["state"] == "open"
+    assert ("orders", "p1") in chain.halted()
+    run_id = chain.trigger("cleaning", "p1")
+    assert chain.play() == {}
+    assert chain.is_held("cleaning", run_id)
+    chain.release(cord, "fixed")
+    assert chain.play() == ONCE
+    assert chain.halted() == set()
+
+
+def test_a_run_that_a_person_deletes_while_it_is_held(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    chain.tick()
+    cord = chain.pull("orders", "p1")
+    with chain._session() as session:
+        session.delete(session.get_one(DagRun, chain.dag_run("cleaning", "p1").id))
+    assert chain.play() == {}
+    chain.publish("ingest", "p1")
+    assert chain.play() == {}
+    chain.release(cord, "fixed")
+    assert chain.play() == ONCE
+
+
+@pytest.mark.parametrize("state", ["success", "failed"])
+def test_a_run_that_a_person_marks_while_it_is_held(chain: World, state: str) -> None:
+    """It has computed nothing, so that it owes nothing; and people decide."""
+    chain.publish("ingest", "p1")
+    chain.create_runs()
+    cord = chain.pull("orders", "p1")
+    chain.mark("cleaning", "p1", state)
+    assert chain.play() == {}
+    chain.release(cord, "fixed")
+    assert chain.play() == {}
+    assert chain.dag_run("cleaning", "p1").state == state
+    assert chain.halted() == set()
+    assert of_cords() == []
+
+
+def test_a_dag_that_disappears_while_its_run_is_held(world: World) -> None:
+    from airflow.models.dag import DagModel
+
+    world.add(producer("ingest", ORDERS), consumer("cleaning", ORDERS, CLEAN), consumer("other", ORDERS))
+    world.publish("ingest", "p1")
+    world.tick()
+    cord = world.pull("orders", "p1")
+    with world._session() as session:
+        session.get_one(DagModel, "cleaning").is_stale = True
+    assert world.play() == {}
+    world.release(cord, "false_alarm")
+    assert world.play() == {("other.work", "p1"): 1}
+    assert world.halted() == set()
