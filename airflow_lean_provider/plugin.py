@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from airflow_lean_provider.compatibility import warn_if_untested
 from airflow_lean_provider.listeners import publications, runs
 
 
@@ -25,3 +26,8 @@ class LeanPlugin(AirflowPlugin):
     name = "lean"
     listeners = [runs, publications]  # noqa: RUF012 (as the base class declares it)
     fastapi_apps: list[Any] = _fastapi_apps()
+
+    @classmethod
+    def on_load(cls, *args: Any, **kwargs: Any) -> None:
+        """Called by Airflow when it has loaded the plugin."""
+        warn_if_untested()
