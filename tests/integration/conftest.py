@@ -19,6 +19,8 @@ def world(clean_db: str, monkeypatch: pytest.MonkeyPatch) -> World:
     """
     from tests.integration.world import World
 
+    # A new version of a Dag counts at once, not after the half minute that spares the database.
+    monkeypatch.setenv("AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL", "0")
     World.configure(monkeypatch, survival_time=0.001)
     return World()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -206,23 +207,71 @@ def test_one_of_three_instances_fails_in_the_repair(world: World) -> None:
     assert world.halted() == set()
 
 
-@pytest.mark.parametrize("latest", [False, True])
-def test_the_dag_loses_a_task_while_the_cord_is_open(
-    world: World, latest: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """T16: on the run's own version the task is there and owes; on the latest it is gone and owes nothing."""
-    monkeypatch.setenv("AIRFLOW__CORE__RERUN_WITH_LATEST_VERSION", str(latest))
+def test_the_dag_loses_a_task_while_the_cord_is_open(world: World) -> None:
+    """T16: Airflow runs what a bundle without versions has now; a task that is gone owes nothing."""
     world.add(producer("ingest", ORDERS), consumer("cleaning", ORDERS, CLEAN, tasks=["extra", "work"]))
     world.publish("ingest", "p1")
     world.play()
     cord = world.pull("orders", "p1")
     world.add(consumer("cleaning", ORDERS, CLEAN))
     world.release(cord, "fixed")
-    both = {("cleaning.extra", "p1"): 1, ("cleaning.work", "p1"): 1}
-    assert world.play() == ({("cleaning.work", "p1"): 1} if latest else both)
+    assert world.play() == {("cleaning.work", "p1"): 1}
+    assert world.states("cleaning", "p1") == {"extra": "removed", "work": "success"}
     assert world.halted() == set()
     assert of_cords() == []
-    assert world.dag_run("cleaning", "p1").state == "success"
+
+
+def test_a_run_that_is_gone_is_replaced_by_the_next(chain: World) -> None:
+    """Its version stays bad, since nobody is left to repair it; another run of the Dag makes a new one."""
+    from airflow.models.dagrun import DagRun
+
+    chain.publish("ingest", "p1")
+    chain.play()
+    cord = chain.pull("orders", "p1")
+    with chain._session() as session:
+        session.delete(session.get_one(DagRun, chain.dag_run("cleaning", "p1").id))
+    chain.release(cord, "fixed")
+    assert chain.play() == {}
+    assert ("clean", "p1") in chain.halted()
+    chain.trigger("cleaning", "p1")
+    assert chain.play() == ONCE
+    assert chain.halted() == set()
+
+
+def test_an_advisory_dag_gets_its_second_run_and_pays_with_it(world: World) -> None:
+    """It absorbs nothing, and what it read last is what was released as fixed."""
+    world.add(producer("ingest", ORDERS), consumer("board", ORDERS, tags=["andon:advisory"]))
+    world.publish("ingest", "p1")
+    world.play()
+    cord = world.pull("orders", "p1")
+    world.publish("ingest", "p1")
+    assert world.play() == {("board.work", "p1"): 1}
+    assert len(world.runs("board", "p1")) == 2
+    world.release(cord, "fixed")
+    assert world.play() == {}
+    assert of_cords() == []
+
+
+def test_a_held_run_does_not_time_out(world: World) -> None:
+    """T15: the time that it waits does not count."""
+    from airflow.models.dagrun import DagRun
+
+    world.add(*the_chain(dagrun_timeout=timedelta(hours=1)))
+    world.publish("ingest", "p1")
+    world.tick()
+    with world._session() as session:
+        run = session.get_one(DagRun, world.dag_run("cleaning", "p1").id)
+        run.start_date = run.start_date - timedelta(minutes=59, seconds=59)
+    cord = world.pull("orders", "p1")
+    with world._session() as session:
+        run = session.get_one(DagRun, world.dag_run("cleaning", "p1").id)
+        run.queued_at = run.queued_at - timedelta(days=3)
+        if run.start_date:
+            run.start_date -= timedelta(days=3)
+    assert world.play() == {}
+    world.timers()
+    world.release(cord, "false_alarm")
+    assert world.play() == ONCE
 
 
 def test_a_task_that_is_new_runs_with_the_repair_or_not_at_all(world: World) -> None:
