@@ -1,4 +1,4 @@
-"""A warehouse drawn from a seed: tables, what each is made of, and the partitions that follow from some hours."""
+"""A warehouse drawn from a seed: tables, what each is made of, and the partitions that follow."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ class Graph:
         """
         The tables that Airflow itself computes once for each key.
 
-        One that is made of any of several sources is computed for each event of each of them, and every mapped
-        task instance that publishes writes an event of its own.
+        One that is made of any of several sources is computed for each event of each of them, and every
+        mapped task instance that publishes writes an event of its own.
         """
         mapped = {t.name for t in self.tables.values() if t.shape == "mapped"}
         exact = {
@@ -139,7 +139,7 @@ class Graph:
     @cached_property
     def loose(self) -> set[str]:
         """
-        The tables that Airflow itself may leave behind their sources, and whose pending rows may wait for ever.
+        The tables that Airflow itself may leave behind their sources, with pending rows that wait for ever.
 
         Those that wait for several events, when one of their sources is published more than once.
         """
@@ -225,7 +225,11 @@ def warehouse(count: int, hours: Collection[str], seed: int) -> Graph:
         tables.append(table)
         if all(rule == "same" for _, rule in table.sources):
             hourly[table.name] = 1 + max(hourly[source] for source, _ in table.sources)
-        if table.join != "or" and table.shape != "mapped" and all(source in exact for source, _ in table.sources):
+        if (
+            table.join != "or"
+            and table.shape != "mapped"
+            and all(source in exact for source, _ in table.sources)
+        ):
             exact.add(table.name)
     return Graph({t.name: t for t in tables}, keys, seed)
 
@@ -259,6 +263,4 @@ def _draw_table(
         pair = tuple((n, "same") for n in draw.sample(once, 2))
         return Table(name, pair, shape=shape, max_active_runs=runs)
     source = draw.choice(candidates)
-    return Table(
-        name, ((source, "same"),), shape=shape, max_active_runs=runs if source in exact else 1
-    )
+    return Table(name, ((source, "same"),), shape=shape, max_active_runs=runs if source in exact else 1)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from tests.system.warehouse.graph import Cell
-from tests.system.warehouse.play import Play, Pull
 from tests.system.warehouse.records import (
     HALF,
     UNKNOWN,
@@ -21,6 +20,10 @@ from tests.system.warehouse.records import (
     instances_of,
     requests_of,
 )
+
+if TYPE_CHECKING:
+    from tests.system.warehouse.graph import Cell
+    from tests.system.warehouse.play import Play, Pull
 
 OURS = re.compile(r"andon|airflow_lean_provider|lean_", re.IGNORECASE)
 SURVIVAL_SECONDS = 60.0
@@ -109,7 +112,9 @@ class Judge:
         if not lags:
             self.complain("access log", "no granted start could be matched with a diary")
             return 0.0
-        self.verdict.figures["grant to first statement, s"] = f"max {max(lags):.2f}, mean {sum(lags) / len(lags):.2f}"
+        self.verdict.figures["grant to first statement, s"] = (
+            f"max {max(lags):.2f}, mean {sum(lags) / len(lags):.2f}"
+        )
         return max(lags)
 
     def no_late_grant(self) -> None:
@@ -178,12 +183,12 @@ class Judge:
                 (*above, n, t) for above in self.graph.above(cell) for n, t in held.get(above, {}).items()
             }
             if inputs != latest:
-                self.complain("stale", f"{cell} part {part}: read {inputs - latest}, there is {latest - inputs}")
+                self.complain(
+                    "stale", f"{cell} part {part}: read {inputs - latest}, there is {latest - inputs}"
+                )
 
     def _not_final(self, made: frozenset[tuple[Cell, str]]) -> list[tuple[Cell, str]]:
-        return sorted(
-            m for m in made if m in (HALF, UNKNOWN) or m[1] != self.versions.get(m[0], "1")
-        )
+        return sorted(m for m in made if m in (HALF, UNKNOWN) or m[1] != self.versions.get(m[0], "1"))
 
     def computed_once(self) -> None:
         """Each partition of a table that Airflow computes once is computed once from good data."""
@@ -211,15 +216,17 @@ class Judge:
                 writes = any(e.token for e in runs[cell, instance])
                 if times > 1 and cell in once and (writes or times > 1 + pulled[cell]):
                     which = "; ".join(f"{e} at {e.first:.1f}" for e in runs[cell, instance])
-                    self.complain("more than once", f"{cell} {instance} {times} times from good data: {which}")
+                    self.complain(
+                        "more than once", f"{cell} {instance} {times} times from good data: {which}"
+                    )
 
     def _once(self) -> set[Cell]:
         """
         Return the partitions that must be computed once from good data.
 
-        Those that Airflow computes once by itself; and what is made of one source that several mapped task
-        instances publish, if it had been computed from bad data before: then the brake holds its run until all
-        of them have published.
+        Those that Airflow computes once by itself; and what is made of a source that several mapped task
+        instances publish, if it had been computed from bad data before: then the brake holds its run until
+        all of them have published.
         """
         exact = {c for c in self.play.expected_cells() if c[0] in self.graph.exact}
         saw_bad = {
@@ -227,7 +234,11 @@ class Judge:
             for e in self.executions
             if e.last and any((p.cell, p.version) in self.lineage.of_inputs(e) for p in self.play.pulls)
         }
-        return exact | {c for c in saw_bad if all(above in exact for above in self.graph.above(c))}
+        return exact | {
+            c
+            for c in saw_bad
+            if self.graph.tables[c[0]].join == "and" and all(above in exact for above in self.graph.above(c))
+        }
 
     def unaffected_untouched(self) -> None:
         """What does not follow from a pulled partition is neither held nor computed again."""
@@ -250,7 +261,8 @@ class Judge:
         left = {
             "pending partition": "SELECT p.target_dag_id, p.partition_key FROM asset_partition_dag_run p "
             "WHERE p.created_dag_run_id IS NULL",
-            "run": "SELECT dag_id, run_id, partition_key, state, run_after FROM dag_run WHERE state <> 'success'",
+            "run": "SELECT dag_id, run_id, partition_key, state, run_after FROM dag_run "
+            "WHERE state <> 'success'",
             "task": "SELECT dag_id, run_id, task_id, map_index, state, trigger_id FROM task_instance "
             "WHERE state IS NULL OR state NOT IN ('success', 'skipped', 'removed')",
             "open cord": "SELECT id, reason FROM lean_cord WHERE closed_at IS NULL",
@@ -287,7 +299,10 @@ class Judge:
             found = []
             for number, line in enumerate(lines):
                 error = re.search(r"\[(error|critical)\s*\]|Traceback|\b(ERROR|CRITICAL)\b", line)
-                if error and any(OURS.search(near) for near in lines[number : number + 60 if "Traceback" in line else number + 1]):
+                if error and any(
+                    OURS.search(near)
+                    for near in lines[number : number + 60 if "Traceback" in line else number + 1]
+                ):
                     found.append(f"{log.name}:{number + 1}: {line[:300]}")
             for text in found[:5]:
                 self.complain("log", text)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from demo.airflow_process import AirflowFailed, RunningAirflow
 from demo.andon import STILL_SETTLING, find, first_json
 from tests.system.warehouse.dags.warehouse_store import Store, token_of
 from tests.system.warehouse.graph import ALL_HOURS_OF_DAY, Cell, Graph
-from tests.system.warehouse.records import Made
+
+if TYPE_CHECKING:
+    from tests.system.warehouse.records import Made
 
 GOOD = "good"
 STANDSTILL_SECONDS = 50.0
@@ -87,6 +90,7 @@ class Play:
     runs_of_roots: dict[Cell, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     cli_seconds: dict[str, list[float]] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _begin: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -130,7 +134,7 @@ class Play:
         :param cell: the partition
         :return: the bad version
         """
-        version = f"bad-{len(self.pulls)}-{self.draw.randrange(10**6)}"
+        version = f"bad-{next(self._numbers)}"
         self.store.set_version(*cell, version)
         return version
 
@@ -144,17 +148,6 @@ class Play:
 
     # ---------------------------------------------------------------- the cord
 
-    def andon(self, *words: str, succeed_with: tuple[int, ...] = (0,)) -> Any:
-        """Give a command of ``airflow andon`` and return its answer and exit code."""
-        begin = time.monotonic()
-        done = self.airflow.cli("andon", *words, "-o", "json", check=False)
-        self.cli_seconds.setdefault(words[0], []).append(time.monotonic() - begin)
-        if done.returncode not in succeed_with:
-            text = f"airflow andon {' '.join(words)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-            self.problems.append(text)
-            raise AirflowFailed(text)
-        return first_json(done.stdout), done.returncode
-
     def warm(self) -> subprocess.Popen[str]:
         """Start a command line that has imported everything and waits for its words."""
         return subprocess.Popen(
@@ -167,6 +160,31 @@ class Play:
             text=True,
         )
 
+    def andon(
+        self, *words: str, after: float = 0.0, warm: subprocess.Popen[str] | None = None
+    ) -> tuple[Any, int, float, float]:
+        """
+        Give a command of ``airflow andon``.
+
+        :param words: what follows ``airflow andon``
+        :param after: seconds to wait before, with a command line that needs no more time to start
+        :param warm: one that was started before
+        :return: its answer, its exit code, when it was given and when it had returned
+        """
+        command = warm or self.warm()
+        assert command.stdout is not None
+        command.stdout.readline()
+        time.sleep(after)
+        began = time.time()
+        output, errors = command.communicate(json.dumps(["andon", *words, "-o", "json"]) + "\n", timeout=180)
+        returned, code = time.time(), command.returncode
+        self.cli_seconds.setdefault(words[0], []).append(returned - began)
+        if code not in (0, STILL_SETTLING):
+            text = f"airflow andon {' '.join(words)}: exit {code}\n{output}\n{errors}"
+            self.problems.append(text)
+            raise AirflowFailed(text)
+        return first_json(output), code, began, returned
+
     def pull(self, cell: Cell, after: float = 0.0, warm: subprocess.Popen[str] | None = None) -> Pull:
         """
         Pull the cord on a partition.
@@ -176,20 +194,11 @@ class Play:
         :param warm: a command line that was started before, so that only the act itself takes time
         """
         version = self.store.version(*cell)
-        command = warm or self.warm()
-        assert command.stdout is not None
-        command.stdout.readline()
-        time.sleep(after)
-        words = ["andon", "pull", cell[0], "--partition", cell[1], "--reason", f"is {version}", "-o", "json"]
-        began = time.time()
-        output, errors = command.communicate(json.dumps(words) + "\n", timeout=120)
-        returned, code = time.time(), command.returncode
-        self.cli_seconds.setdefault("pull (the act)", []).append(returned - began)
-        if code not in (0, STILL_SETTLING):
-            text = f"airflow andon pull {cell}: exit {code}\n{output}\n{errors}"
-            self.problems.append(text)
-            raise AirflowFailed(text)
-        answer = first_json(output)
+        answer, code, began, returned = self.andon(
+            *("pull", cell[0], "--partition", cell[1], "--reason", f"version {version}"),
+            after=after,
+            warm=warm,
+        )
         cord = str(find(answer, "cord_id", "cord", "id"))
         pulled = Pull(cell, version, began, returned, cord, code == 0)
         self.pulls.append(pulled)
@@ -237,20 +246,19 @@ class Play:
         """
         return bool(self.store.ask("SELECT 1 FROM data WHERE tbl = %s AND key = %s", *cell))
 
-    def published(self, cell: Cell) -> bool:
+    def published(self, cell: Cell) -> int:
         """
-        Whether Airflow knows a publication of the partition.
+        How often the partition was published, as far as Airflow knows.
 
         :param cell: the partition
         """
-        return bool(
-            self.airflow.rows(
-                "SELECT 1 FROM asset_event e JOIN asset a ON a.id = e.asset_id "
-                "WHERE a.name = :name AND e.partition_key = :key",
-                name=cell[0],
-                key=cell[1],
-            )
+        (row,) = self.airflow.rows(
+            "SELECT count(*) FROM asset_event e JOIN asset a ON a.id = e.asset_id "
+            "WHERE a.name = :name AND e.partition_key = :key",
+            name=cell[0],
+            key=cell[1],
         )
+        return int(row[0])
 
     def wait(self, condition: Callable[[], Any], what: str, timeout: float = 90) -> None:
         """

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from demo.airflow_process import RunningAirflow
 from tests.system.warehouse.dags.warehouse_store import HALF_WRITTEN, Input, Store, token_of
 from tests.system.warehouse.graph import Cell, Graph
+
+if TYPE_CHECKING:
+    from demo.airflow_process import RunningAirflow
 
 Made = tuple[Cell, str]
 """A partition and the version of its own program and source: what a token is made of in the end."""
@@ -57,7 +59,8 @@ class Execution:
 
     def __str__(self) -> str:
         end = f"{self.last - self.first:.2f} s" if self.last else "never ended"
-        return f"{self.dag}/{self.key}.{self.task}[{self.map_index}] try {self.try_number} of {self.run_id} ({end})"
+        who = f"{self.dag}/{self.key}.{self.task}[{self.map_index}]"
+        return f"{who} try {self.try_number} of {self.run_id} ({end})"
 
 
 def executions_of(store: Store) -> list[Execution]:
@@ -69,7 +72,8 @@ def executions_of(store: Store) -> list[Execution]:
     found: list[Execution] = []
     current: dict[tuple[str, int], Execution] = {}
     for ti_id, dag, task, map_index, run_id, key, try_number, pid, kind, wall, detail in store.ask(
-        "SELECT ti_id, dag, task, map_index, run_id, key, try_number, pid, kind, wall, detail FROM event ORDER BY id"
+        "SELECT ti_id, dag, task, map_index, run_id, key, try_number, pid, kind, wall, detail "
+        "FROM event ORDER BY id"
     ):
         known = json.loads(detail) if detail else None
         if kind == "first":
@@ -98,7 +102,9 @@ class Lineage:
 
     def __init__(self, executions: Iterable[Execution], outside: Mapping[str, Made]) -> None:
         self._inputs: dict[str, tuple[Made, list[Input]]] = {}
-        self._known: dict[str, frozenset[Made]] = {token: frozenset({made}) for token, made in outside.items()}
+        self._known: dict[str, frozenset[Made]] = {
+            token: frozenset({made}) for token, made in outside.items()
+        }
         self._known[HALF_WRITTEN] = frozenset({HALF})
         for one in executions:
             if one.token is not None and one.version is not None:
@@ -230,7 +236,9 @@ def instances_of(airflow: RunningAirflow) -> dict[str, Instance]:
     return {row[0]: Instance(row[0], *row[1:5], row[5] or "", row[6]) for row in rows}
 
 
-def expected_tokens(graph: Graph, versions: Mapping[Cell, str], cells: Iterable[Cell]) -> dict[Cell, list[str]]:
+def expected_tokens(
+    graph: Graph, versions: Mapping[Cell, str], cells: Iterable[Cell]
+) -> dict[Cell, list[str]]:
     """
     Work out what partitions must hold in the end, from the graph alone.
 

@@ -6,13 +6,16 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
 
 from tests.system.harness import airflow_on_postgres, fresh_database
 from tests.system.warehouse.dags.warehouse_store import SCHEMA, Store
-from tests.system.warehouse.graph import Graph
 from tests.system.warehouse.play import Play
+
+if TYPE_CHECKING:
+    from tests.system.warehouse.graph import Graph
 
 DAGS = Path(__file__).parent / "dags"
 
@@ -45,6 +48,7 @@ def staged(
         environment = {
             "WAREHOUSE_PLAN": str(plan),
             "WAREHOUSE_STORE": url,
+            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # else a supervisor may sit on its slot for 5 s
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         }

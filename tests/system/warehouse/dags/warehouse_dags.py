@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import json
 import os
 import time
@@ -39,13 +40,14 @@ from airflow.sdk import (
     get_parsing_context,
     task,
 )
-
 from warehouse_store import Diary, Store
 
 PLAN = json.loads(Path(os.environ["WAREHOUSE_PLAN"]).read_text())
 STORE = os.environ["WAREHOUSE_STORE"]
 TABLES: dict[str, dict[str, Any]] = {table["name"]: table for table in PLAN["tables"]}
 PARTS = 3
+# Airflow fails a task that comes back while its supervisor still waits to see its first process end.
+AWAY_SECONDS = 4
 
 
 @contextmanager
@@ -84,8 +86,6 @@ def in_diary(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _without_first(function: Callable[..., Any]) -> Any:
-    import inspect
-
     signature = inspect.signature(function)
     return signature.replace(parameters=list(signature.parameters.values())[1:])
 
@@ -97,7 +97,7 @@ class WaitInTheTriggerer(BaseOperator):
         began = now()
         with diary_of(context, began) as diary:
             diary.read(sources_of(self.dag_id))
-        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=1)), method_name="resume")
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=AWAY_SECONDS)), method_name="resume")
 
     def resume(self, context: Any, event: Any = None) -> None:
         """Go on."""
@@ -168,78 +168,111 @@ def compute(diary: Diary, name: str, part: int = 0) -> None:
     diary.write(name, part, inputs, takes(diary, name, 0.5))
 
 
+def publishing(name: str, asset: Asset) -> Any:
+    @task(outlets=[asset])
+    @in_diary
+    def publish(diary: Diary) -> None:
+        compute(diary, name)
+
+    return publish()
+
+
+def plain(name: str, asset: Asset) -> None:
+    """One task."""
+    publishing(name, asset)
+
+
+def steps(name: str, asset: Asset) -> None:
+    """Read, compute, publish: what was read goes from task to task."""
+
+    @task
+    @in_diary
+    def read(diary: Diary) -> Any:
+        return diary.read(sources_of(name))
+
+    @task
+    @in_diary
+    def work(diary: Diary, inputs: Any) -> Any:
+        diary.note("read", inputs)
+        takes(diary, name, 0.5)()
+        return inputs
+
+    @task(outlets=[asset])
+    @in_diary
+    def write(diary: Diary, inputs: Any) -> None:
+        diary.note("read", inputs)
+        diary.write(name, 0, [tuple(one) for one in inputs], takes(diary, name, 0.5))
+
+    write(work(read()))
+
+
+def mapped(name: str, asset: Asset) -> None:
+    """Several task instances publish the same partition."""
+
+    @task(outlets=[asset])
+    @in_diary
+    def publish_part(diary: Diary, part: int) -> None:
+        compute(diary, name, part)
+
+    publish_part.expand(part=list(range(PARTS)))
+
+
+def retry(name: str, asset: Asset) -> None:
+    """It fails once for each key."""
+
+    @task(outlets=[asset], retries=1, retry_delay=timedelta(seconds=1))
+    @in_diary
+    def publish_at_second_try(diary: Diary) -> None:
+        inputs = diary.read(sources_of(name))
+        if not diary.store.ask("SELECT 1 FROM stumbled WHERE tbl = %s AND key = %s", name, diary.key):
+            diary.store.tell("INSERT INTO stumbled VALUES (%s, %s)", name, diary.key)
+            diary.note("stumbles")
+            raise RuntimeError("It fails once.")
+        takes(diary, name, 0.5)()
+        diary.write(name, 0, inputs, takes(diary, name, 0.5))
+
+    publish_at_second_try()
+
+
+def deferred(name: str, asset: Asset) -> None:
+    """It waits in the triggerer, then publishes."""
+    WaitInTheTriggerer(task_id="wait") >> publishing(name, asset)
+
+
+def sensor(name: str, asset: Asset) -> None:
+    """It looks, is rescheduled, looks again, then publishes."""
+    LookTwice(task_id="look", mode="reschedule", poke_interval=AWAY_SECONDS, timeout=600) >> publishing(
+        name, asset
+    )
+
+
+def followed(name: str, asset: Asset) -> None:
+    """A task of the same run reads what was published."""
+
+    @task
+    @in_diary
+    def follow(diary: Diary) -> None:
+        diary.read([*sources_of(name), (name, "same")])
+        takes(diary, name, 0.5)()
+
+    publishing(name, asset) >> follow()
+
+
+SHAPES: dict[str, Callable[[str, Asset], None]] = {
+    shape.__name__: shape for shape in (plain, steps, mapped, retry, deferred, sensor, followed)
+}
+
+
 def build(table: dict[str, Any]) -> None:
     name: str = table["name"]
-    asset = Asset(name)
-    options: dict[str, Any] = {"max_active_runs": table["max_active_runs"]}
-
-    with DAG(name, schedule=schedule_of(table), catchup=False, default_args={"owner": "warehouse"}, **options):
-
-        @task(outlets=[asset])
-        @in_diary
-        def publish(diary: Diary) -> None:
-            compute(diary, name)
-
-        if table["shape"] == "steps":
-
-            @task
-            @in_diary
-            def read(diary: Diary) -> Any:
-                return diary.read(sources_of(name))
-
-            @task
-            @in_diary
-            def work(diary: Diary, inputs: Any) -> Any:
-                diary.note("read", inputs)
-                takes(diary, name, 0.5)()
-                return inputs
-
-            @task(outlets=[asset])
-            @in_diary
-            def write(diary: Diary, inputs: Any) -> None:
-                diary.note("read", inputs)
-                diary.write(name, 0, [tuple(one) for one in inputs], takes(diary, name, 0.5))
-
-            write(work(read()))
-        elif table["shape"] == "mapped":
-
-            @task(outlets=[asset])
-            @in_diary
-            def publish_part(diary: Diary, part: int) -> None:
-                compute(diary, name, part)
-
-            publish_part.expand(part=list(range(PARTS)))
-        elif table["shape"] == "retry":
-
-            @task(outlets=[asset], retries=1, retry_delay=timedelta(seconds=1))
-            @in_diary
-            def publish_at_second_try(diary: Diary) -> None:
-                inputs = diary.read(sources_of(name))
-                if not diary.store.ask(
-                    "SELECT 1 FROM stumbled WHERE tbl = %s AND key = %s", name, diary.key
-                ):
-                    diary.store.tell("INSERT INTO stumbled VALUES (%s, %s)", name, diary.key)
-                    diary.note("stumbles")
-                    raise RuntimeError("It fails once.")
-                takes(diary, name, 0.5)()
-                diary.write(name, 0, inputs, takes(diary, name, 0.5))
-
-            publish_at_second_try()
-        elif table["shape"] == "deferred":
-            WaitInTheTriggerer(task_id="wait") >> publish()
-        elif table["shape"] == "sensor":
-            LookTwice(task_id="look", mode="reschedule", poke_interval=1, timeout=600) >> publish()
-        elif table["shape"] == "followed":
-
-            @task
-            @in_diary
-            def follow(diary: Diary) -> None:
-                diary.read([*sources_of(name), (name, "same")])
-                takes(diary, name, 0.5)()
-
-            publish() >> follow()
-        else:
-            publish()
+    with DAG(
+        name,
+        schedule=schedule_of(table),
+        catchup=False,
+        max_active_runs=table["max_active_runs"],
+        default_args={"owner": "warehouse"},
+    ):
+        SHAPES[table["shape"]](name, Asset(name))
 
 
 only = get_parsing_context().dag_id

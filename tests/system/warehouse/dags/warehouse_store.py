@@ -19,11 +19,12 @@ HALF_WRITTEN = "HALF"
 
 SCHEMA = """
 CREATE TABLE event (
-    id bigserial PRIMARY KEY, ti_id text NOT NULL, dag text NOT NULL, task text NOT NULL, map_index int NOT NULL,
-    run_id text NOT NULL, key text, try_number int NOT NULL, pid int NOT NULL, kind text NOT NULL,
-    wall double precision NOT NULL, monotonic double precision NOT NULL, detail text);
+    id bigserial PRIMARY KEY, ti_id text NOT NULL, dag text NOT NULL, task text NOT NULL,
+    map_index int NOT NULL, run_id text NOT NULL, key text, try_number int NOT NULL, pid int NOT NULL,
+    kind text NOT NULL, wall double precision NOT NULL, monotonic double precision NOT NULL, detail text);
 CREATE TABLE data (
-    tbl text NOT NULL, key text NOT NULL, part int NOT NULL, token text NOT NULL, PRIMARY KEY (tbl, key, part));
+    tbl text NOT NULL, key text NOT NULL, part int NOT NULL, token text NOT NULL,
+    PRIMARY KEY (tbl, key, part));
 CREATE TABLE version (tbl text NOT NULL, key text NOT NULL, version text NOT NULL, PRIMARY KEY (tbl, key));
 CREATE TABLE setting (name text PRIMARY KEY, value double precision NOT NULL);
 CREATE TABLE stumbled (tbl text NOT NULL, key text NOT NULL, PRIMARY KEY (tbl, key));

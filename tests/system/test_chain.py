@@ -1,0 +1,24 @@
+"""A chain four hops deep, pulled at random moments, in front of two schedulers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.warehouse.graph import ALL_HOURS_OF_DAY, chain
+from tests.system.warehouse.judge import Judge
+from tests.system.warehouse.stage import staged
+from tests.system.warehouse.stories import play_chain
+
+pytestmark = [pytest.mark.system, pytest.mark.postgres]
+
+PULLS = 8
+
+
+def test_no_late_start_and_each_partition_computed_once_from_good_data(tmp_path: Path) -> None:
+    with staged(chain(ALL_HOURS_OF_DAY[:PULLS]), tmp_path, schedulers=2, seed=1) as play:
+        play_chain(play, PULLS)
+        verdict = Judge(play).judge()
+        print(verdict.figures)
+        assert verdict.complaints == [], play.evidence()
