@@ -7,17 +7,25 @@ from collections import defaultdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow.models.asset import AssetModel, DagScheduleAssetReference, TaskOutletAssetReference
+from airflow.models.asset import (
+    AssetModel,
+    DagScheduleAssetNameReference,
+    DagScheduleAssetReference,
+    DagScheduleAssetUriReference,
+    TaskOutletAssetReference,
+)
 from airflow.models.dag import DagModel, DagTag
 from airflow.models.serialized_dag import SerializedDagModel
-from sqlalchemy import select
+from airflow.partition_mappers.base import is_rollup
+from sqlalchemy import select, union
 
 from airflow_lean_provider.rules.facts import DagShape, Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from airflow.serialization.definitions.dag import SerializedDAG
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
@@ -37,38 +45,40 @@ class Schedule(NamedTuple):
 
 
 def schedules_on(assets: Iterable[int], *, session: Session) -> list[Schedule]:
-    """Return the Dags that are scheduled on the assets (``dag_schedule_asset_reference``)."""
+    """Return the Dags that are scheduled on the assets, by themselves, by name or by uri."""
     wanted = set(assets)
-    if not wanted:
-        return []
-    rows = session.execute(
-        select(
-            DagScheduleAssetReference.dag_id,
-            AssetModel.id,
-            AssetModel.name,
-            AssetModel.uri,
-            DagModel.timetable_partitioned,
-        )
-        .join(AssetModel, AssetModel.id == DagScheduleAssetReference.asset_id)
-        .join(DagModel, DagModel.dag_id == DagScheduleAssetReference.dag_id)
-        .where(AssetModel.id.in_(wanted))
+    return _schedules(AssetModel.id.in_(wanted), session) if wanted else []
+
+
+def schedules_of(dag_ids: Collection[str], *, session: Session) -> list[Schedule]:
+    """Return the assets that the Dags are scheduled on."""
+    return _schedules(DagModel.dag_id.in_(dag_ids), session) if dag_ids else []
+
+
+def _schedules(condition: ColumnElement[bool], session: Session) -> list[Schedule]:
+    """Read the three tables of references (``dag_processing/collection.py``) in one statement."""
+    references = (
+        (DagScheduleAssetReference, DagScheduleAssetReference.asset_id == AssetModel.id),
+        (DagScheduleAssetNameReference, DagScheduleAssetNameReference.name == AssetModel.name),
+        (DagScheduleAssetUriReference, DagScheduleAssetUriReference.uri == AssetModel.uri),
     )
-    return [Schedule(*row) for row in rows]
-
-
-def schedules_of(dag_id: str, *, session: Session) -> list[Schedule]:
-    """Return the assets that the Dag is scheduled on."""
     rows = session.execute(
-        select(
-            DagScheduleAssetReference.dag_id,
-            AssetModel.id,
-            AssetModel.name,
-            AssetModel.uri,
-            DagModel.timetable_partitioned,
+        union(
+            *(
+                select(
+                    DagModel.dag_id,
+                    AssetModel.id,
+                    AssetModel.name,
+                    AssetModel.uri,
+                    DagModel.timetable_partitioned,
+                )
+                .select_from(AssetModel)
+                .join(reference, refers)
+                .join(DagModel, DagModel.dag_id == reference.dag_id)
+                .where(condition)
+                for reference, refers in references
+            )
         )
-        .join(AssetModel, AssetModel.id == DagScheduleAssetReference.asset_id)
-        .join(DagModel, DagModel.dag_id == DagScheduleAssetReference.dag_id)
-        .where(DagScheduleAssetReference.dag_id == dag_id)
     )
     return [Schedule(*row) for row in rows]
 
@@ -139,6 +149,24 @@ class Dags:
         """Return the shape of the Dag; of a Dag that is gone, an empty one."""
         self.load([dag_id])
         return self._shapes[dag_id]
+
+    def source_partitions(self, schedules: Iterable[Schedule], key: str) -> frozenset[Partition]:
+        """
+        Return what a run of the Dag with this key reads, where that can be told from the key.
+
+        Where it cannot (a mapper that has no inverse), the asset as a whole stands for "something else".
+        """
+        found: set[Partition] = set()
+        for schedule in schedules:
+            self.load([schedule.dag_id])
+            dag = self._dags.get(schedule.dag_id)
+            keys = (
+                _source_keys(_ByIdentity(dag), schedule.name, schedule.uri, key)
+                if dag is not None
+                else frozenset()
+            )
+            found |= {Partition(schedule.asset, k) for k in keys} or {Partition(schedule.asset, None)}
+        return frozenset(found)
 
     def target_keys(self, schedule: Schedule, key: str | None) -> frozenset[str]:
         """
@@ -215,14 +243,14 @@ def _map_key(of: _ByIdentity, name: str, uri: str, key: str) -> frozenset[str]:
     return frozenset((mapped,)) if isinstance(mapped, str) else frozenset(mapped)
 
 
-def partition_labels(partitions: Iterable[Partition], *, session: Session) -> dict[int, tuple[str, str]]:
-    """Return name and uri of the partitions' assets, by id."""
-    ids = {p.asset for p in partitions}
-    if not ids:
-        return {}
-    return {
-        row.id: (row.name, row.uri)
-        for row in session.execute(
-            select(AssetModel.id, AssetModel.name, AssetModel.uri).where(AssetModel.id.in_(ids))
-        )
-    }
+@lru_cache(maxsize=10_000)
+def _source_keys(of: _ByIdentity, name: str, uri: str, key: str) -> frozenset[str]:
+    timetable: Any = of.dag.timetable
+    try:
+        mapper = timetable.get_partition_mapper(name=name, uri=uri)
+        if is_rollup(mapper):
+            return frozenset(mapper.to_upstream(key))
+        return frozenset((key,)) if mapper.to_downstream(key) == key else frozenset()
+    except Exception:  # a mapper is a Dag author's code
+        log.debug("The mapper of %s does not say what %r reads", of.dag.dag_id, key, exc_info=True)
+        return frozenset()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -87,11 +87,15 @@ class KnownRun(NamedTuple):
 
 
 class History(NamedTuple):
-    """What the task instances of some runs are doing and have done."""
+    """
+    What the task instances of some runs are doing and have done.
+
+    :param asked: when each try was asked for; the id of a task instance is made anew for every try
+    """
 
     states: dict[Run, dict[Task, TaskState]]
     executions: list[Execution]
-    parked: set[Task]
+    asked: dict[Task, list[datetime]]
 
 
 def origin_of(run: Any) -> Origin:
@@ -308,20 +312,25 @@ def history_of(
     as doubt.
     """
     states: dict[Run, dict[Task, TaskState]] = defaultdict(dict)
+    asked: dict[Task, list[datetime]] = defaultdict(list)
     tries: dict[Try, Any] = {}
     live: dict[Try, Any] = {}
     for some in chunks(sorted(runs)):
         named = [tuple(r) for r in some]
         for row in session.execute(
-            _columns(TaskInstanceHistory).where(
+            _columns(TaskInstanceHistory, TaskInstanceHistory.task_instance_id).where(
                 tuple_(TaskInstanceHistory.dag_id, TaskInstanceHistory.run_id).in_(named)
             )
         ):
             tries[Try(_task(row), row.try_number)] = row
+            _note_ask(asked, row)
         for row in session.execute(
-            _columns(TaskInstance).where(tuple_(TaskInstance.dag_id, TaskInstance.run_id).in_(named))
+            _columns(TaskInstance, TaskInstance.id).where(
+                tuple_(TaskInstance.dag_id, TaskInstance.run_id).in_(named)
+            )
         ):
             task = _task(row)
+            _note_ask(asked, row)
             state = _STATES.get(row.state, TaskState.WAITING)
             states[task.run][task] = TaskState.PARKED if task in parked else state
             if row.state not in (None, TaskInstanceState.UP_FOR_RETRY) and task not in parked:
@@ -345,11 +354,19 @@ def history_of(
             ending = _ENDINGS.get(row.state or "", Ending.FAILED)
             ended, doubt = row.end_date or started, skew
         executions.append(Execution(attempt, started, ended, ending, doubt))
-    return History(dict(states), executions, set(parked))
+    return History(dict(states), executions, asked)
 
 
-def _columns(model: Any) -> Any:
+def _note_ask(asked: dict[Task, list[datetime]], row: Any) -> None:
+    """Read the moment from the id: ``taskinstance.uuid7``, milliseconds since 1970 in the first 48 bits."""
+    if row.id.version == 7:
+        asked[_task(row)].append(datetime.fromtimestamp((row.id.int >> 80) / 1000, timezone.utc))
+
+
+def _columns(model: Any, key: Any) -> Any:
     return select(
+        key.label("id"),
+        model.hostname,
         model.dag_id,
         model.run_id,
         model.task_id,
@@ -366,11 +383,17 @@ def _task(row: Any) -> Task:
 
 
 def _was_started(row: Any) -> bool:
-    return row.state not in (
-        TaskInstanceState.SCHEDULED,
-        TaskInstanceState.QUEUED,
-        TaskInstanceState.UPSTREAM_FAILED,
-        TaskInstanceState.REMOVED,
+    """A worker has said where it runs; a person who marks a state has not (``ti_run``)."""
+    return (
+        bool(row.hostname)
+        and row.try_number > 0
+        and row.state
+        not in (
+            TaskInstanceState.SCHEDULED,
+            TaskInstanceState.QUEUED,
+            TaskInstanceState.UPSTREAM_FAILED,
+            TaskInstanceState.REMOVED,
+        )
     )
 
 

@@ -142,7 +142,7 @@ def _judge(dag_run: DagRun, connection: Connection, session: Session) -> Verdict
     with session.no_autoflush:
         dags = Dags(session)
         shape = dags.shape(dag_run.dag_id)
-        schedules = [s for s in schedules_of(dag_run.dag_id, session=session) if s.partitioned]
+        schedules = [s for s in schedules_of([dag_run.dag_id], session=session) if s.partitioned]
     alive_until = connection.scalar(
         select(StoppedTry.gone_by)
         .where(

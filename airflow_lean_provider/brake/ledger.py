@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from airflow_lean_provider.brake.scene import Scene
-    from airflow_lean_provider.rules.badness import Cause
-    from airflow_lean_provider.rules.facts import Run
+    from airflow_lean_provider.rules.facts import Cause, Run
     from airflow_lean_provider.rules.plan import Plan, RunPlan
 
 
@@ -69,26 +68,30 @@ def causes_to_json(causes: Collection[Cause]) -> list[Any]:
 
 
 def keep_bad_versions(plan: Plan, scene: Scene, *, session: Session) -> None:
-    """Keep what ``airflow db clean`` may take away: the events of the bad versions."""
-    known = set(session.scalars(select(BadVersion.version)))
+    """Keep what may be taken away: the events of the bad versions, and why they are bad."""
+    known = {row.version: row for row in session.scalars(select(BadVersion))}
     publications = {version_of_event(p.id): p for p in scene.facts.publications}
-    for version in plan.judgement.bad.keys() - known:
-        if (publication := publications.get(version)) is None:
-            continue
-        task = publication.task
-        session.add(
-            BadVersion(
-                version=version,
-                asset_id=publication.partition.asset,
-                partition_key=publication.partition.key,
-                event_id=publication.id,
-                dag_id=task.dag_id if task else None,
-                run_id=task.run_id if task else None,
-                task_id=task.task_id if task else None,
-                map_index=task.map_index if task else None,
-                published_at=publication.at,
+    for version, causes in plan.judgement.bad.items():
+        if version in known:
+            known[version].causes = causes_to_json(causes)
+        elif (publication := publications.get(version)) is not None:
+            task = publication.task
+            session.add(
+                BadVersion(
+                    version=version,
+                    asset_id=publication.partition.asset,
+                    partition_key=publication.partition.key,
+                    event_id=publication.id,
+                    dag_id=task.dag_id if task else None,
+                    run_id=task.run_id if task else None,
+                    task_id=task.task_id if task else None,
+                    map_index=task.map_index if task else None,
+                    published_at=publication.at,
+                    causes=causes_to_json(causes),
+                )
             )
-        )
+    for version in known.keys() - plan.judgement.bad.keys():
+        known[version].causes = []
     session.flush()
 
 

@@ -51,8 +51,12 @@ def published(event: AssetEvent) -> None:
     """
     Settle what the publication changes, if it concerns an open cord at all.
 
-    Never raises: the publication is committed, and the sweeper finishes what fails here.
+    Never raises: the publication is committed, and the sweeper finishes what fails here. An event that no
+    task emitted is left to the sweeper: Airflow tells of it before it commits (``AssetManager.
+    register_asset_change`` without ``callback_sink``), when it could be neither seen nor waited for.
     """
+    if event.source_run_id is None:
+        return
     try:
         if in_transaction(lambda session: _concerns_a_cord(event, session)):
             _one.settle()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from airflow_lean_provider.rules.badness import Cause
+    from airflow_lean_provider.rules.facts import Cause
 
 HOPS_AT_MOST = 50
 

@@ -11,10 +11,11 @@ from sqlalchemy import select
 
 from airflow_lean_provider import settings
 from airflow_lean_provider.airflow_internals import lineage
-from airflow_lean_provider.airflow_internals.dags import Dags
+from airflow_lean_provider.airflow_internals.dags import Dags, Schedule, schedules_of
 from airflow_lean_provider.airflow_internals.holding import HELD_UNTIL
 from airflow_lean_provider.rules.badness import judge
 from airflow_lean_provider.rules.facts import (
+    Cause,
     Execution,
     Facts,
     HalfWritten,
@@ -109,6 +110,10 @@ def look(
         for asset, key in s.outlets
     )
 
+    kept_bad = {
+        row.version: frozenset(Cause(cord, Partition(asset, key)) for cord, asset, key in row.causes)
+        for row in _fresh(session, BadVersion)
+    }
     dags = Dags(session)
     collected = _Collected(session, dags, {_try_of(s) for s in stopped}, set(parked))
     roots = {h.partition for h in halts}
@@ -132,6 +137,8 @@ def look(
             },
             readers={p: frozenset(r) for p, r in collected.readers.items()},
             survivors=survivors,
+            asked=collected.asked,
+            kept_bad=kept_bad,
         )
         judgement = judge(facts)
         tainted = {t.task.run for t in judgement.seen}
@@ -164,6 +171,7 @@ class _Collected:
         self.consumed: dict[Run, set[Partition]] = defaultdict(set)
         self.states: dict[Run, dict[Task, TaskState]] = {}
         self.executions: list[Execution] = []
+        self.asked: dict[Task, list[datetime]] = {}
 
     def add_partitions(self, partitions: Collection[Partition]) -> bool:
         new = set(partitions) - self._partitions
@@ -190,6 +198,9 @@ class _Collected:
         self.known |= known
         self._dags.load({run.dag_id for run in known})
         self.consumed |= lineage.consumed_by(list(known.values()), session=self._session)
+        self._suppose_consumed(
+            [k for k in known.values() if not self.consumed.get(k.run) and k.key is not None]
+        )
         history = lineage.history_of(
             known,
             stopped=self._stopped,
@@ -199,7 +210,19 @@ class _Collected:
         )
         self.states |= history.states
         self.executions += history.executions
+        self.asked |= history.asked
         return True
+
+    def _suppose_consumed(self, eventless: Collection[KnownRun]) -> None:
+        """A run that no event made reads what its Dag's mappers say."""
+        schedules: dict[str, list[Schedule]] = defaultdict(list)
+        for schedule in schedules_of({k.run.dag_id for k in eventless}, session=self._session):
+            schedules[schedule.dag_id].append(schedule)
+        for known in eventless:
+            if known.key is not None:
+                self.consumed[known.run] |= self._dags.source_partitions(
+                    schedules[known.run.dag_id], known.key
+                )
 
     def follow(self, tainted: Collection[Run], facts: Facts) -> bool:
         """Go one hop on: what the tainted runs published, who reads it, and who else published it."""

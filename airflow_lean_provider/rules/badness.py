@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from airflow_lean_provider.rules.facts import (
+    Cause,
     Ending,
     Execution,
     Facts,
@@ -24,13 +25,6 @@ from airflow_lean_provider.rules.versions import Version, all_versions, current,
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime, timedelta
-
-
-class Cause(NamedTuple):
-    """Why a version is bad: the cord that names it, or, with cord 0, that it is half-written."""
-
-    cord: int
-    partition: Partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +62,7 @@ def judge(facts: Facts) -> Judgement:
     endings: dict[Cause, Outcome | None] = {
         Cause(h.cord, h.partition): h.outcome for h in facts.halts if h.severity is Severity.STOP
     }
-    named: dict[str, frozenset[Cause]] = defaultdict(frozenset)
-    for halt in facts.halts:
-        if halt.severity is Severity.STOP:
-            for version in named_versions(halt, versions.get(halt.partition, ())):
-                named[version.id] |= {Cause(halt.cord, halt.partition)}
-    for half in (v for found in versions.values() for v in found if not v.complete):
-        cause = Cause(0, half.partition)
-        named[half.id] |= {cause}
-        endings[cause] = Outcome.FIXED
-    for good in facts.cleared:
-        named.pop(good, None)
-
+    named = _bad_by_themselves(facts, versions, endings)
     reading = Reading(facts)
     gone: dict[Partition, set[datetime]] = defaultdict(set)
     for halt in facts.halts:
@@ -105,6 +88,31 @@ def judge(facts: Facts) -> Judgement:
     )
 
 
+def _bad_by_themselves(
+    facts: Facts,
+    versions: Mapping[Partition, tuple[Version, ...]],
+    endings: dict[Cause, Outcome | None],
+) -> dict[str, frozenset[Cause]]:
+    """Return what a cord names, what is half-written, and what was bad when its run was last known."""
+    named: dict[str, frozenset[Cause]] = defaultdict(frozenset)
+    for halt in facts.halts:
+        if halt.severity is Severity.STOP:
+            for version in named_versions(halt, versions.get(halt.partition, ())):
+                named[version.id] |= {Cause(halt.cord, halt.partition)}
+    for version in (v for found in versions.values() for v in found):
+        if not version.complete:
+            cause = Cause(0, version.partition)
+            named[version.id] |= {cause}
+            endings[cause] = Outcome.FIXED
+        elif version.run is not None and version.run not in facts.runs:
+            named[version.id] |= {
+                cause
+                for cause in facts.kept_bad.get(version.id, ())
+                if endings.get(cause, Outcome.FALSE_ALARM) is not Outcome.FALSE_ALARM
+            }
+    return {v: causes for v, causes in named.items() if causes and v not in facts.cleared}
+
+
 def _spread(
     facts: Facts,
     versions: Mapping[Partition, tuple[Version, ...]],
@@ -113,7 +121,7 @@ def _spread(
     reading: Reading,
 ) -> tuple[dict[str, frozenset[Cause]], dict[Try, frozenset[Cause]], dict[Try, frozenset[str]]]:
     """Follow the bad versions to who saw them and to what those wrote, until nothing new appears."""
-    bad = defaultdict(frozenset, named)
+    bad: dict[str, frozenset[Cause]] = defaultdict(frozenset, named)
     executions = sorted(facts.executions, key=lambda e: (e.started, e.attempt))
     while True:
         seen, sights = _who_saw(facts, versions, bad, gone, executions, reading)

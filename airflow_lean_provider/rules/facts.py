@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class Partition(NamedTuple):
@@ -16,6 +16,13 @@ class Partition(NamedTuple):
 
     asset: int
     key: str | None
+
+
+class Cause(NamedTuple):
+    """Why a version is bad: the cord that names it, or, with cord 0, that it is half-written."""
+
+    cord: int
+    partition: Partition
 
 
 class Run(NamedTuple):
@@ -228,6 +235,8 @@ class Facts:
 
     :param readers: the runs all of whose tasks read a partition
     :param cleared: versions that a person declared good
+    :param asked: when each try of a task instance was asked for: it was created, cleared, failed or stopped
+    :param kept_bad: why versions were bad when their run was last known; what counts once it is gone
     :param survivors: the tries that were stopped and whose process may live until then
     """
 
@@ -240,3 +249,5 @@ class Facts:
     readers: Mapping[Partition, frozenset[Run]] = field(default_factory=dict)
     cleared: frozenset[str] = frozenset()
     survivors: Mapping[Try, datetime] = field(default_factory=dict)
+    asked: Mapping[Task, Sequence[datetime]] = field(default_factory=dict)
+    kept_bad: Mapping[str, frozenset[Cause]] = field(default_factory=dict)

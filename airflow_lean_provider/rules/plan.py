@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from airflow_lean_provider.rules.badness import Cause, Judgement, ended_of_itself, judge
+from airflow_lean_provider.rules.badness import Judgement, ended_of_itself, judge
 from airflow_lean_provider.rules.debts import Account, Group, accounts
 from airflow_lean_provider.rules.facts import (
+    Cause,
     Ending,
     Execution,
     Facts,
     Origin,
+    Outcome,
     Partition,
     Run,
     RunFacts,
@@ -271,7 +273,10 @@ def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
                 continue
             owes = (task.task_id, task.map_index) in account.owed and run.run in account.owing_runs
             latest = last.get((run.group, task.task_id, task.map_index))
-            tainted = latest is not None and latest.attempt in plan.judgement.seen
+            tainted = latest is not None and any(
+                plan.judgement.endings.get(c) is not Outcome.WITHDRAWN
+                for c in plan.judgement.seen.get(latest.attempt, ())
+            )
             if not (run.over or state.finished) or owes or tainted:
                 waiting.append(task)
     return sorted(waiting)

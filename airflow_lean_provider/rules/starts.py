@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_lean_provider.rules.badness import Cause, Judgement
-    from airflow_lean_provider.rules.facts import Facts, Partition, Run, Task
+    from airflow_lean_provider.rules.badness import Judgement
+    from airflow_lean_provider.rules.facts import Cause, Facts, Partition, Run, Task
 
 
 def bad_reads(judgement: Judgement, run: Run, task_id: str) -> frozenset[Partition]:

@@ -71,7 +71,7 @@ def all_versions(facts: Facts) -> dict[Partition, tuple[Version, ...]]:
             of_runs[publication.task.run, publication.partition].append(publication)
     for (run, partition), publications in of_runs.items():
         found[partition].extend(
-            _versions_of_run(run, partition, publications, facts.runs.get(run), executions)
+            _versions_of_run(run, partition, publications, facts.runs.get(run), executions, facts.asked)
         )
     for half in facts.half_written:
         found[half.partition].append(
@@ -120,6 +120,7 @@ def _versions_of_run(
     publications: Sequence[Publication],
     facts: RunFacts | None,
     executions: Mapping[Task, Sequence[Execution]],
+    asked: Mapping[Task, Sequence[datetime]],
 ) -> list[Version]:
     """A version is complete when every task instance that publishes the partition has ended well."""
     emitters = {p.task for p in publications if p.task is not None}
@@ -137,7 +138,7 @@ def _versions_of_run(
         if emitter is not None and emitter.attempt in included:
             continue
         members = [
-            _member(t, at, states, published_at.get(t, ()), executions.get(t, ()), included)
+            _member(t, at, states, published_at.get(t, ()), executions.get(t, ()), included, asked.get(t, ()))
             for t in producers
         ]
         if not all(whole for whole, _ in members):
@@ -185,13 +186,17 @@ def _member(
     published_at: Sequence[datetime],
     executions: Sequence[Execution],
     included: frozenset[Try],
+    asked: Sequence[datetime],
 ) -> tuple[bool, Execution | None]:
     """Tell whether the task instance had ended well at that moment, and with which execution."""
     last = _last_started(executions, at)
     if last is None:
         published = not executions and any(moment <= at for moment in published_at)
         return published or not states or states.get(task) is TaskState.SKIPPED, None
-    if last.attempt in included and _asked_again(last, states.get(task), executions):
+    if asked:
+        if any(last.started < moment <= at for moment in asked):
+            return False, None
+    elif last.attempt in included and _asked_again(last, states.get(task), executions):
         return False, None
     return _done_by(last, at, published_at) and last.ending is Ending.SUCCESS, last
 
@@ -209,5 +214,5 @@ def _done_by(execution: Execution, at: datetime, published_at: Sequence[datetime
 
 
 def _asked_again(last: Execution, state: TaskState | None, executions: Sequence[Execution]) -> bool:
-    """The task instance is to run again, and has not done so since ``last``."""
+    """As far as its state tells: the task instance is to run again, and has not done so since ``last``."""
     return state is not None and not state.finished and executions[-1] is last

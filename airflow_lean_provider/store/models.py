@@ -90,7 +90,11 @@ class CordPartition(Base):
 
 
 class BadVersion(Base):
-    """A bad version of a partition, kept because ``airflow db clean`` may take its event away."""
+    """
+    A bad version of a partition, kept because its event or its run may be taken away.
+
+    :param causes: why it is bad, as ``[cord, asset, key]`` triples; what counts once its run is gone
+    """
 
     __tablename__ = "lean_bad_version"
     __table_args__ = (Index("ix_lean_bad_version_asset_id_partition_key", "asset_id", "partition_key"),)
@@ -107,6 +111,7 @@ class BadVersion(Base):
     task_id: Mapped[str | None] = mapped_column(EXACT)
     map_index: Mapped[int | None] = mapped_column(Integer)
     published_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+    causes: Mapped[list[Any]] = mapped_column(JSON, nullable=False, default=list)
 
 
 class HaltedPartition(Base):
