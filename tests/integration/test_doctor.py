@@ -22,6 +22,7 @@ from airflow_lean_provider.brake import doctor, switch
 from airflow_lean_provider.rules.facts import Run, Task
 from airflow_lean_provider.store.models import AffectedRun, Cord, HaltedPartition, ParkedTask
 from tests.integration.dags import Step, consumer, producer
+from tests.integration.world import execution_api
 
 if TYPE_CHECKING:
     from tests.integration.world import World
@@ -285,9 +286,19 @@ class TestCache:
         write(update(HaltedPartition).values(since=long_ago))
         with create_session(scoped=False) as session:
             ti = session.scalars(select(TaskInstance).where(TaskInstance.run_id == run.run_id)).one()
-            ti.state, ti.try_number = "running", 1
-            ti.start_date = datetime.now(timezone.utc)
+            ti.state, ti.try_number = "queued", 1
+            ti_id = ti.id
+        assert start(ti_id) == 200
         assert f"cleaning.work of {run.run_id}" in wrong()["every scheduler has the plugin"]
+
+
+def start(ti_id: Any) -> int:
+    """As a worker does to whom such a scheduler has given the task."""
+    body = {"state": "running", "hostname": "worker", "unixname": "airflow", "pid": 1}
+    moment = datetime.now(timezone.utc).isoformat()
+    return (
+        execution_api().patch(f"/task-instances/{ti_id}/run", json=body | {"start_date": moment}).status_code
+    )
 
 
 class TestLimits:

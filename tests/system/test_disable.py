@@ -176,7 +176,7 @@ class Story:
 
         self.same(before, after, "dag_run", stopped, but={"state", "start_date", "queued_at"})
         self.same(before, after, "task_instance", (*stopped, "cleanse"), but=STARTED_ANEW)
-        assert after["dag_run"][stopped]["state"] == "queued"
+        assert after["dag_run"][stopped]["state"] in ("running", "queued"), "it goes on"
         again = after["task_instance"][(*stopped, "cleanse")]
         was = before["task_instance"][(*stopped, "cleanse")]
         assert (again["state"], again["max_tries"] - again["try_number"]) == (
