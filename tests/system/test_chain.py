@@ -14,10 +14,12 @@ from tests.system.warehouse.stories import play_chain
 pytestmark = [pytest.mark.system, pytest.mark.postgres]
 
 PULLS = 8
+SECONDS_OF_A_TASK = 2.5
 
 
 def test_no_late_start_and_each_partition_computed_once_from_good_data(tmp_path: Path) -> None:
-    with staged(chain(ALL_HOURS_OF_DAY[:PULLS]), tmp_path, schedulers=2, seed=1) as play:
+    graph = chain(ALL_HOURS_OF_DAY[:PULLS])
+    with staged(graph, tmp_path, schedulers=2, seed=1, pace=SECONDS_OF_A_TASK) as play:
         play_chain(play, PULLS)
         verdict = Judge(play).judge()
         print(verdict.figures)

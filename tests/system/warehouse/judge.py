@@ -268,6 +268,7 @@ class Judge:
             "open cord": "SELECT id, reason FROM lean_cord WHERE closed_at IS NULL",
             "halted partition": "SELECT asset_id, partition_key, causes FROM lean_halted_partition",
             "affected run": "SELECT dag_id, run_id, labels, held FROM lean_affected_run",
+            "absorbed event": "SELECT DISTINCT dag_id, run_id FROM lean_absorbed_event",
             "parked task": "SELECT dag_id, run_id, task_id FROM lean_parked_task",
             "trigger": "SELECT id, classpath FROM trigger",
         }
@@ -310,7 +311,7 @@ class Judge:
     def count(self) -> None:
         """Work out some figures."""
         figures = self.verdict.figures
-        killed = [e for e in self.executions if e.last is None and e.latest]
+        killed = [e for e in self.executions if e.last is None and not e.gave_way]
         lived = [
             e.latest - pull.returned
             for e in self.executions

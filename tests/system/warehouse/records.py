@@ -46,6 +46,7 @@ class Execution:
     writes_at: float | None = None
     wrote_at: float | None = None
     latest: float = 0.0
+    gave_way: bool = False
 
     @property
     def cell(self) -> Cell:
@@ -89,6 +90,8 @@ def executions_of(store: Store) -> list[Execution]:
             one.wrote_at = wall
         elif kind == "last":
             one.last = wall
+        elif kind in ("stumbles", "looked", "defers"):
+            one.gave_way = True
     return sorted(found, key=lambda e: e.first)
 
 

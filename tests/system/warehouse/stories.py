@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.system.warehouse.graph import Cell
     from tests.system.warehouse.play import Play, Pull
 
-CHAIN_SECONDS = 10.0
+CHAIN_SECONDS = 14.0
 
 
 def play_chain(play: Play, pulls: int, timeout: float = 240) -> bool:
@@ -56,8 +56,14 @@ class Incident:
 
     kind: str
     cell: Cell
-    after: float
-    then: float
+    after: float = 0.0
+    then: float = 0.0
+
+    def cells(self, play: Play) -> list[Cell]:
+        """Return the partitions on which a cord is pulled."""
+        if self.kind != "stacked":
+            return [self.cell]
+        return [self.cell, next(c for c in play.graph.below(self.cell) if c[0] in play.graph.exact)]
 
     @property
     def spoilt_from_the_start(self) -> bool:
@@ -104,7 +110,7 @@ def pulled_again(play: Play, incident: Incident) -> None:
 
 def stacked(play: Play, incident: Incident) -> None:
     """A table made of the partition is wrong by itself as well; its cord is released first."""
-    lower = next(c for c in play.graph.below(incident.cell) if c[0] in play.graph.exact)
+    _, lower = incident.cells(play)
     pulled = play.pull(incident.cell, incident.after)
     if play.published(lower):
         second = play.pull(lower)
@@ -159,7 +165,8 @@ def draw_incidents(play: Play, count: int) -> list[Incident]:
             "mapped": sorted(c for c in play.graph.cells if c[0] == "spread"),
             "stacked": upper,
         }.get(kind, roots)
-        free = [c for c in pool if c not in {i.cell for i in incidents}]
+        taken = {c for i in incidents for c in i.cells(play)}
+        free = [c for c in pool if not taken & {c, *Incident(kind, c).cells(play)}]
         if free:
             after, then = draw.uniform(0, 15), draw.uniform(0, 8)
             incidents.append(Incident(kind, draw.choice(free), after, then))
@@ -178,9 +185,8 @@ def play_warehouse(play: Play, pulls: int, timeout: float = 300) -> bool:
     for incident in incidents:
         play.tell(str(incident))
         if incident.spoilt_from_the_start:
-            play.spoil(incident.cell)
-        if incident.kind == "stacked":
-            play.spoil(next(c for c in play.graph.below(incident.cell) if c[0] in play.graph.exact))
+            for cell in incident.cells(play):
+                play.spoil(cell)
 
     def happen(incident: Incident) -> None:
         try:

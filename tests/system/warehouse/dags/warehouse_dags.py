@@ -97,6 +97,7 @@ class WaitInTheTriggerer(BaseOperator):
         began = now()
         with diary_of(context, began) as diary:
             diary.read(sources_of(self.dag_id))
+            diary.note("defers")
         self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=AWAY_SECONDS)), method_name="resume")
 
     def resume(self, context: Any, event: Any = None) -> None:
