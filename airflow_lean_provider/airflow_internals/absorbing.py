@@ -26,7 +26,7 @@ from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.partition_mappers.base import is_rollup
 from airflow.serialization.definitions.assets import SerializedAssetUniqueKey
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import object_session
 
 from airflow_lean_provider.airflow_internals.dags import latest_dag
@@ -74,10 +74,12 @@ def _absorb(connection: Connection, row: PartitionedAssetKeyLog) -> None:
         )
     )
     pending_id = row.asset_partition_dag_run_id
+    shared_pending_id = None
     whole = _is_complete(connection, row)
     if not whole and not _concerns(connection, row, saw):
         return
     if others and not whole:
+        shared_pending_id = pending_id
         pending_id = _own_pending_row(connection, row, run_pk)
         events = [row.asset_event_id]
     else:
@@ -108,6 +110,7 @@ def _absorb(connection: Connection, row: PartitionedAssetKeyLog) -> None:
                 dag_id=row.target_dag_id,
                 run_id=run_id,
                 pending_id=pending_id,
+                shared_pending_id=shared_pending_id,
                 absorbed_at=utcnow(),
             )
         )
@@ -226,13 +229,15 @@ def give_back(run: DagRun, *, session: Session) -> int:
         select(AbsorbedEvent).where(AbsorbedEvent.dag_id == run.dag_id, AbsorbedEvent.run_id == run.run_id)
     ).all()
     for event in absorbed:
-        session.execute(
-            update(AssetPartitionDagRun)
-            .where(
-                AssetPartitionDagRun.id == event.pending_id, AssetPartitionDagRun.created_dag_run_id == run.id
+        if not _put_together_again(event, session):
+            session.execute(
+                update(AssetPartitionDagRun)
+                .where(
+                    AssetPartitionDagRun.id == event.pending_id,
+                    AssetPartitionDagRun.created_dag_run_id == run.id,
+                )
+                .values(created_dag_run_id=None)
             )
-            .values(created_dag_run_id=None)
-        )
         session.execute(
             association_table.delete().where(
                 association_table.c.dag_run_id == run.id, association_table.c.event_id == event.event_id
@@ -240,3 +245,26 @@ def give_back(run: DagRun, *, session: Session) -> int:
         )
         session.delete(event)
     return len(absorbed)
+
+
+def _put_together_again(event: AbsorbedEvent, session: Session) -> bool:
+    """Move the event back into the pending row that it came from, if that still waits."""
+    if event.shared_pending_id is None:
+        return False
+    waits = session.scalar(
+        select(AssetPartitionDagRun.id)
+        .where(
+            AssetPartitionDagRun.id == event.shared_pending_id,
+            AssetPartitionDagRun.created_dag_run_id.is_(None),
+        )
+        .with_for_update()
+    )
+    if waits is None:
+        return False
+    session.execute(
+        update(PartitionedAssetKeyLog)
+        .where(PartitionedAssetKeyLog.asset_partition_dag_run_id == event.pending_id)
+        .values(asset_partition_dag_run_id=event.shared_pending_id)
+    )
+    session.execute(delete(AssetPartitionDagRun).where(AssetPartitionDagRun.id == event.pending_id))
+    return True

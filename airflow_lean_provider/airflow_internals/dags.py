@@ -141,6 +141,7 @@ class Dags:
                 upstream=_upstream(dag) if dag is not None else {},
                 outlets={t: frozenset(assets) for t, assets in outlets[dag_id].items()},
                 teardowns=frozenset(t.task_id for t in dag.tasks if t.is_teardown) if dag else frozenset(),
+                scaffold=_scaffold(dag) if dag else {},
                 advisory=dag_id in advisory,
                 owner=owners.get(dag_id) or "",
             )
@@ -220,6 +221,14 @@ def _latest_hashes(dag_ids: list[str], session: Session) -> Mapping[str, str]:
     ):
         newest[dag_id] = dag_hash
     return newest
+
+
+def _scaffold(dag: SerializedDAG) -> dict[str, frozenset[str]]:
+    return {
+        task.task_id: frozenset(t.task_id for t in task.get_upstreams_only_setups_and_teardowns())
+        for task in dag.tasks
+        if not task.is_setup and not task.is_teardown
+    }
 
 
 def _upstream(dag: SerializedDAG) -> dict[str, frozenset[str]]:

@@ -85,6 +85,31 @@ def hold(dag_run: DagRun) -> datetime:
     return own
 
 
+def state_of(dag_run: DagRun) -> dict[str, str | None]:
+    """Return what :func:`hold` changes besides ``run_after``, for :func:`restore`."""
+    return {
+        "state": str(dag_run.state),
+        "start_date": dag_run.start_date.isoformat() if dag_run.start_date else None,
+        "queued_at": dag_run.queued_at.isoformat() if dag_run.queued_at else None,
+    }
+
+
+def restore(dag_run: DagRun, run_after: datetime, was: Mapping[str, str | None] | None) -> bool:
+    """
+    Undo :func:`hold` exactly: the run is in the state that it was in, with its times.
+
+    :return: False if somebody else has changed the run meanwhile, which is left as they want it
+    """
+    if not let_go(dag_run, run_after):
+        return False
+    if was and dag_run.state == DagRunState.QUEUED:
+        dag_run.set_state(DagRunState(was["state"]))
+        for name in ("start_date", "queued_at"):
+            moment = was[name]
+            setattr(dag_run, name, datetime.fromisoformat(moment) if moment else None)
+    return True
+
+
 def let_go(dag_run: DagRun, run_after: datetime) -> bool:
     """
     Undo :func:`hold`.
@@ -95,6 +120,26 @@ def let_go(dag_run: DagRun, run_after: datetime) -> bool:
         return False
     dag_run.run_after = run_after
     return True
+
+
+def tears_down(dag_run: DagRun, teardowns: Collection[str], *, session: Session) -> bool:
+    """Tell whether a teardown of the run is under way, which :func:`schedule` has begun."""
+    if not teardowns:
+        return False
+    under_way = (TaskInstanceState.SCHEDULED, TaskInstanceState.QUEUED, TaskInstanceState.RUNNING)
+    return (
+        session.scalar(
+            select(TaskInstance.task_id)
+            .where(
+                TaskInstance.dag_id == dag_run.dag_id,
+                TaskInstance.run_id == dag_run.run_id,
+                TaskInstance.task_id.in_(teardowns),
+                TaskInstance.state.in_(under_way),
+            )
+            .limit(1)
+        )
+        is not None
+    )
 
 
 def put_back(dag_run: DagRun) -> None:
@@ -141,6 +186,17 @@ def park(ti: TaskInstance) -> bool:
     ti.trigger_timeout = None
     ti.clear_next_method_args()
     return True
+
+
+def schedule(ti: TaskInstance) -> None:
+    """
+    Have the task instance run whatever it depends on, as ``DagRun.schedule_tis`` does with what is ready.
+
+    The teardown of a killed task waits for that task, which waits for the release.
+    """
+    ti.state = TaskInstanceState.SCHEDULED
+    ti.scheduled_dttm = utcnow()
+    ti.try_number += 1
 
 
 def unpark(ti: TaskInstance) -> bool:

@@ -103,6 +103,11 @@ def origin_of(run: Any) -> Origin:
     return _ORIGINS.get(run.run_type, Origin.SCHEDULE)
 
 
+def is_rescheduled(ti: Any) -> bool:
+    """Tell whether the task instance waits between two pokes."""
+    return bool(ti.state == TaskInstanceState.UP_FOR_RESCHEDULE)
+
+
 def chunks(items: Iterable[T], size: int = AT_ONCE) -> Iterator[list[T]]:
     """Split the items into lists of at most ``size``."""
     iterator = iter(items)

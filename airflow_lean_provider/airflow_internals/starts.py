@@ -57,6 +57,7 @@ class Verdict:
     whole: bool
     causes: tuple[list[Any], ...]
     alive_until: datetime | None
+    teardowns: frozenset[str] = frozenset()
 
     @property
     def partitions(self) -> frozenset[Partition]:
@@ -186,7 +187,13 @@ def _judge(dag_run: DagRun, connection: Connection, session: Session) -> Verdict
         and known.origin is not Origin.SCHEDULE
     )
     causes = [c for p in frozenset().union(*forbidden.values()) for c in halted.get(p, [])]
-    return Verdict(forbidden, whole, tuple({tuple(map(str, c)): c for c in causes}.values()), alive_until)
+    return Verdict(
+        forbidden,
+        whole,
+        tuple({tuple(map(str, c)): c for c in causes}.values()),
+        alive_until,
+        shape.teardowns,
+    )
 
 
 def _as_facts(dag_run: DagRun, shape: DagShape) -> RunFacts:

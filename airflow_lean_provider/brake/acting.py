@@ -41,7 +41,7 @@ def carry_out(
 
     :param dag_runs: the locked Dag runs
     """
-    touched = {t for p in plans for t in (*p.stop, *p.pull_back, *p.park, *p.unpark)}
+    touched = {t for p in plans for t in (*p.stop, *p.pull_back, *p.park, *p.unpark, *p.tear_down)}
     skipped = [p.run for p in plans if p.skip]
     touched |= {t for tasks in holding.task_instances_of(skipped, session=session).values() for t in tasks}
     tis = holding.lock_tasks(touched, session=session)
@@ -55,7 +55,11 @@ def carry_out(
         if plan.hold:
             _hold(plan, dag_run, scene, trail, session)
         _park(plan, tis, scene, trail, session)
-        for task in plan.unpark:
+        for task in plan.tear_down:
+            if task in tis:
+                holding.schedule(tis[task])
+                trail.append(Entry("andon teardown", plan.run, because(plan), task))
+        for task in set(plan.unpark) - set(plan.tear_down):
             if task in tis:
                 holding.unpark(tis[task])
                 trail.append(Entry("andon release", plan.run, "", task))
@@ -65,9 +69,8 @@ def carry_out(
             holding.end_as_skipped(dag_run, of_run[plan.run])
             trail.append(Entry("andon skip", plan.run, "another run of this key does its work"))
     _note(plans, dag_runs, scene, session)
-    _forget_parked(
-        {t for p in plans for t in p.unpark} | {t for t in scene.parked if t.run in skipped}, session
-    )
+    let_go = {t for p in plans for t in (*p.unpark, *p.tear_down)}
+    _forget_parked(let_go | {t for t in scene.parked if t.run in skipped}, session)
     again = {p.run: p.clear for p in plans if p.clear}
     clearing.clear({run: dag_runs[run] for run in again}, again, session=session)
     for plan in plans:
@@ -188,6 +191,7 @@ def _hold(plan: RunPlan, dag_run: Any, scene: Scene, trail: list[Entry], session
         )
         session.add(affected)
         scene.affected[plan.run] = affected
+    affected.was = holding.state_of(dag_run)
     affected.run_after = holding.hold(dag_run)
     affected.held = True
     trail.append(Entry("andon hold", plan.run, because(plan)))
@@ -198,4 +202,5 @@ def _release(run: Run, dag_run: Any, scene: Scene, trail: list[Entry]) -> None:
     holding.let_go(dag_run, affected.run_after or now())
     affected.held = False
     affected.run_after = None
+    affected.was = None
     trail.append(Entry("andon release", run, ""))

@@ -107,6 +107,7 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
         if row is not None and row.held and not known.held and run not in acted:
             row.held = False
             row.run_after = None
+            row.was = None
         if not run_plan.labels:
             if row is not None and not row.held and run not in acted:
                 session.delete(row)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import object_session
 
 from airflow_lean_provider.airflow_internals import executors, holding, notes
 from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
-from airflow_lean_provider.airflow_internals.lineage import origin_of
+from airflow_lean_provider.airflow_internals.lineage import is_rescheduled, origin_of
 from airflow_lean_provider.airflow_internals.starts import StartNotJudged, Verdict, judge_start
 from airflow_lean_provider.rules.facts import Origin, Run, Task, Try
 from airflow_lean_provider.rules.plan import Label
@@ -42,7 +42,7 @@ def judge_run(dag_run: DagRun) -> None:
     executors.watch(processes_ended)
     try:
         verdict = judge_start(dag_run, session=session)
-        if verdict.whole:
+        if verdict.whole and not holding.tears_down(dag_run, verdict.teardowns, session=session):
             _hold(dag_run, verdict, session)
     except Exception:  # see above
         log.exception(
@@ -55,7 +55,8 @@ def judge_task(ti: TaskInstance, schedules: bool, *, session: Session) -> str | 
     """
     Say why the task instance may not start, None if it may.
 
-    :param schedules: the scheduler asks, and would schedule it now: then it is parked
+    :param schedules: the scheduler asks, and would schedule it now: then it is parked; a rescheduled one is
+        only refused, since it has begun, and settling stops it
     :raises StartNotJudged: on an error of ours; the scheduler logs it, leaves the run and asks again in its
         next loop (``SchedulerJobRunner._schedule_all_dag_runs``)
     """
@@ -64,7 +65,7 @@ def judge_task(ti: TaskInstance, schedules: bool, *, session: Session) -> str | 
     alive = verdict.alive_until is not None and verdict.alive_until > now()
     if not halted and not alive:
         return None
-    if schedules:
+    if schedules and not is_rescheduled(ti):
         try:
             _park(ti, session)
         except Exception as error:  # whatever it is, the task must not start
@@ -95,12 +96,15 @@ def _hold(dag_run: DagRun, verdict: Verdict, session: Session) -> None:
     connection = session.connection()
     this = (AffectedRun.dag_id == run.dag_id) & (AffectedRun.run_id == run.run_id)
     with connection.begin_nested():
-        noted = connection.execute(select(AffectedRun.labels, AffectedRun.run_after).where(this)).first()
-        own = dag_run.run_after
+        noted = connection.execute(
+            select(AffectedRun.labels, AffectedRun.run_after, AffectedRun.was).where(this)
+        ).first()
+        own, was = dag_run.run_after, holding.state_of(dag_run)
         if noted is not None and own == holding.HELD_UNTIL:
-            own = noted.run_after or now()
+            own, was = noted.run_after or now(), noted.was
         values: dict[str, Any] = {
             "run_after": own,
+            "was": was,
             "held": True,
             "partition_key": dag_run.partition_key,
             "labels": sorted({*(noted.labels if noted else ()), Label.HELD.value}),

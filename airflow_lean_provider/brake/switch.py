@@ -44,10 +44,11 @@ def disable(*, reason: str, by: str) -> int:
         for run, dag_run in locked.items():
             row = affected.get(run)
             if row is not None and row.held and row.run_after is not None:
-                let_go += holding.let_go(dag_run, row.run_after)
+                let_go += holding.restore(dag_run, row.run_after, row.was)
                 row.held = False
                 notes.remove_notes([dag_run.id], session)
                 row.run_after = None
+                row.was = None
                 write_entries([Entry("andon disable", run, reason)], session)
             if run in absorbed:
                 absorbing.give_back(dag_run, session=session)

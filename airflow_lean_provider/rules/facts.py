@@ -171,11 +171,13 @@ class DagShape:
 
     :param upstream: every task that a task follows, at any distance
     :param teardowns: tasks that clean up after others
+    :param scaffold: the setups that a task needs, and their teardowns
     """
 
     upstream: Mapping[str, frozenset[str]]
     outlets: Mapping[str, frozenset[int]] = field(default_factory=dict)
     teardowns: frozenset[str] = frozenset()
+    scaffold: Mapping[str, frozenset[str]] = field(default_factory=dict)
     advisory: bool = False
     owner: str = ""
 

@@ -50,6 +50,7 @@ class RunPlan:
     :param park: task instances to be held inside the run, which goes on
     :param hold: hold the run as a whole
     :param release: let the run, or these parked task instances of it, go
+    :param tear_down: teardowns of killed tasks, which run before the run is held as a whole
     :param clear: finished task instances that have to run again
     :param skip: end the run without running it, since another one does its work
     """
@@ -64,6 +65,7 @@ class RunPlan:
     unpark: tuple[Task, ...] = ()
     hold: bool = False
     release: bool = False
+    tear_down: tuple[Task, ...] = ()
     clear: tuple[Task, ...] = ()
     skip: bool = False
 
@@ -78,6 +80,7 @@ class RunPlan:
             or self.hold
             or self.release
             or self.clear
+            or self.tear_down
             or self.skip
         )
 
@@ -149,6 +152,8 @@ def _plan_run(
     if forbidden:
         waits = survivors or Label.SUPERSEDED in said.labels
         said = replace(said, labels=said.labels | repairing, clear=clear)
+        if not survivors and not stop:
+            said = replace(said, tear_down=_to_tear_down(run, executions))
         return _keep_back(said, run, unfinished, forbidden, waits)
     if run.kept_back and survivors:
         return replace(said, labels=said.labels | {Label.STOPPED})
@@ -161,7 +166,7 @@ def _plan_run(
         labels=said.labels | repairing,
         release=run.held,
         unpark=_parked(unfinished),
-        clear=clear,
+        clear=tuple(sorted({*clear, *_to_set_up_again(run, unfinished)})) if run.kept_back else clear,
     )
 
 
@@ -222,10 +227,11 @@ def _keep_back(
     :param waits: what may start is not let go yet all the same
     """
     kept = forbidden | set(said.stop)
-    goes_on = set(said.clear) | {
+    goes_on = {*said.clear, *said.tear_down} | {
         t
         for t, s in unfinished.items()
-        if t not in kept and (t.task_id not in run.shape.teardowns or s is TaskState.RUNNING)
+        if t not in kept
+        and (t.task_id not in run.shape.teardowns or s in (TaskState.RUNNING, TaskState.QUEUED))
     }
     whole = holds_as_a_whole(run) and not goes_on
     release = run.held and not whole and not waits
@@ -240,6 +246,36 @@ def _keep_back(
         else tuple(sorted(t for t in kept if unfinished[t] is not TaskState.PARKED)),
         unpark=() if waits else tuple(t for t in _parked(unfinished) if t not in kept),
     )
+
+
+def _to_tear_down(run: RunFacts, executions: list[Execution]) -> tuple[Task, ...]:
+    """Return the teardowns of killed tasks, once nothing that they serve runs any more."""
+    latest = {e.task: e for e in sorted(executions, key=lambda e: (e.started, e.attempt))}
+    found = set()
+    for task, state in run.tasks.items():
+        if task.task_id not in run.shape.teardowns or state not in (TaskState.WAITING, TaskState.PARKED):
+            continue
+        served = {t for t, needed in run.shape.scaffold.items() if task.task_id in needed}
+        states = {t: s for t, s in run.tasks.items() if t.task_id in served}
+        killed = any(
+            t in latest and latest[t].ending is Ending.STOPPED and not s.finished for t, s in states.items()
+        )
+        setups = frozenset().union(*(run.shape.scaffold[t] for t in served)) - run.shape.teardowns
+        is_set_up = all(s is TaskState.SUCCESS for t, s in run.tasks.items() if t.task_id in setups)
+        if killed and is_set_up and TaskState.RUNNING not in states.values():
+            found.add(task)
+    return tuple(sorted(found))
+
+
+def _to_set_up_again(run: RunFacts, unfinished: Mapping[Task, TaskState]) -> set[Task]:
+    """Return the setups and teardowns of tasks that are to run although they were torn down already."""
+    needed = frozenset().union(*(run.shape.scaffold.get(t.task_id, frozenset()) for t in unfinished))
+    torn_down = any(
+        s in (TaskState.SUCCESS, TaskState.FAILED)
+        for t, s in run.tasks.items()
+        if t.task_id in needed & run.shape.teardowns
+    )
+    return {t for t, s in run.tasks.items() if t.task_id in needed and s.finished} if torn_down else set()
 
 
 def _parked(unfinished: Mapping[Task, TaskState]) -> tuple[Task, ...]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow_lean_provider.rules.badness import Judgement
-    from airflow_lean_provider.rules.facts import Cause, Facts, Partition, Run, Task
+    from airflow_lean_provider.rules.facts import Facts, Partition, Run, Task
 
 
 def bad_reads(judgement: Judgement, run: Run, task_id: str) -> frozenset[Partition]:
@@ -29,9 +29,3 @@ def may_start(facts: Facts, judgement: Judgement, task: Task) -> bool:
 def survivors_of(facts: Facts, run: Run) -> bool:
     """Tell whether a process that the brake stopped in this run may still be alive."""
     return any(t.task.run == run and facts.now < gone for t, gone in facts.survivors.items())
-
-
-def reasons(judgement: Judgement, run: Run) -> frozenset[Cause]:
-    """Return the causes that keep tasks of the run from starting."""
-    partitions = frozenset().union(*judgement.reading.of_run(run).values(), frozenset())
-    return frozenset().union(*(judgement.bad_partitions.get(p, frozenset()) for p in partitions))

@@ -140,6 +140,7 @@ class AffectedRun(Base):
     :param saw: the partitions of which it saw a bad version, as ``[asset, key]`` pairs
     :param consumed: the partitions of the events that made it, as ``[asset, key]`` pairs
     :param run_after: the run's own ``run_after`` while the brake holds the run, else None
+    :param was: its state and times while the brake holds the run: what ``disable`` restores
     :param waits_since: events are absorbed into the run until one of its tasks starts after this
     """
 
@@ -156,6 +157,7 @@ class AffectedRun(Base):
     consumed: Mapped[list[Any]] = mapped_column(JSON, nullable=False, default=list)
     held: Mapped[bool] = mapped_column(Boolean, nullable=False, default=False)
     run_after: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    was: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     since: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
     waits_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
@@ -194,7 +196,12 @@ class StoppedTry(Base):
 
 
 class AbsorbedEvent(Base):
-    """An asset event that the brake gave to an existing run instead of letting Airflow create another one."""
+    """
+    An asset event that the brake gave to an existing run instead of letting Airflow create another one.
+
+    :param pending_id: Airflow's pending row that now names the run
+    :param shared_pending_id: the pending row that waits for others, out of which the event was moved
+    """
 
     __tablename__ = "lean_absorbed_event"
     __table_args__ = (Index("ix_lean_absorbed_event_dag_id_run_id", "dag_id", "run_id"),)
@@ -204,4 +211,5 @@ class AbsorbedEvent(Base):
     dag_id: Mapped[str] = mapped_column(EXACT, nullable=False)
     run_id: Mapped[str] = mapped_column(EXACT, nullable=False)
     pending_id: Mapped[int] = mapped_column(Integer, nullable=False)
+    shared_pending_id: Mapped[int | None] = mapped_column(Integer)
     absorbed_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)

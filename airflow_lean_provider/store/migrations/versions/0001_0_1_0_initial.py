@@ -134,6 +134,7 @@ def upgrade() -> None:
         sa.Column("consumed", sa.JSON(), nullable=False),
         sa.Column("held", sa.Boolean(), nullable=False),
         sa.Column("run_after", UtcDateTime(), nullable=True),
+        sa.Column("was", sa.JSON(), nullable=True),
         sa.Column("since", UtcDateTime(), nullable=False),
         sa.Column("waits_since", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("dag_id", "run_id", name="pk_lean_affected_run"),
@@ -166,6 +167,7 @@ def upgrade() -> None:
         sa.Column("dag_id", EXACT, nullable=False),
         sa.Column("run_id", EXACT, nullable=False),
         sa.Column("pending_id", sa.Integer(), nullable=False),
+        sa.Column("shared_pending_id", sa.Integer(), nullable=True),
         sa.Column("absorbed_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_lean_absorbed_event"),
     )

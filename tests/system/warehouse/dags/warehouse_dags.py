@@ -66,7 +66,7 @@ def now() -> tuple[float, float]:
 def takes(diary: Diary, name: str, share: float) -> Callable[[], None]:
     """Wait for a share of the pace, longer or shorter from task to task and key to key."""
     drawn = hashlib.sha256(f"{PLAN['seed']}{name}{diary.key}".encode()).digest()[0] / 255
-    return lambda: time.sleep(diary.store.pace() * share * (0.4 + 1.2 * drawn))
+    return lambda: time.sleep(diary.store.pace(name) * share * (0.4 + 1.2 * drawn))
 
 
 def in_diary(function: Callable[..., Any]) -> Callable[..., Any]:

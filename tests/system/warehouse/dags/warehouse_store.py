@@ -123,16 +123,19 @@ class Store:
             *(table, key, part, token),
         )
 
-    def pace(self) -> float:
-        """Return how many seconds a task takes, about."""
-        found = self.ask("SELECT value FROM setting WHERE name = 'pace'")
+    def pace(self, table: str) -> float:
+        """Return how many seconds a task of a table takes, about."""
+        found = self.ask(
+            "SELECT value FROM setting WHERE name IN (%s, 'pace') ORDER BY name = 'pace' LIMIT 1",
+            f"of {table}",
+        )
         return found[0][0] if found else 0.0
 
-    def set_pace(self, seconds: float) -> None:
-        """Say how long tasks take, about."""
+    def set_pace(self, seconds: float, table: str | None = None) -> None:
+        """Say how long tasks take, about; those of all tables that nothing else was said of, or of one."""
         self.tell(
-            "INSERT INTO setting VALUES ('pace', %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            seconds,
+            "INSERT INTO setting VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            *(f"of {table}" if table else "pace", seconds),
         )
 
 
