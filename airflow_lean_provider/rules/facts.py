@@ -177,9 +177,9 @@ class DagShape:
     upstream: Mapping[str, frozenset[str]]
     outlets: Mapping[str, frozenset[int]] = field(default_factory=dict)
     teardowns: frozenset[str] = frozenset()
-    scaffold: Mapping[str, frozenset[str]] = field(default_factory=dict)
     advisory: bool = False
     owner: str = ""
+    scaffold: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def downstream(self, task_id: str) -> frozenset[str]:
         return frozenset(other for other, before in self.upstream.items() if task_id in before)
