@@ -19,7 +19,8 @@ from tests.interpreters import build_wheel, other_interpreters, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 ON_SQLITE = {"ANDON_TEST_BACKEND": "sqlite"}
-SUITE = ("tests/unit", "tests/contract", "tests/integration")
+SUITE = ("tests/unit", "tests/contract", "tests/integration", "-n", str(min(os.cpu_count() or 1, 4)))
+"""Every process of pytest has a database of its own."""
 
 
 class Recap:

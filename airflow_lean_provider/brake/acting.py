@@ -134,11 +134,11 @@ def _stop(
         trail.append(Entry("andon stop", plan.run, because(plan), task))
         if (alive or (task in started and task in plan.stop)) and attempt not in scene.facts.survivors:
             written = scene.facts.runs[task.run].outlets(task.task_id) | published[task]
-            session.add(_stopped(attempt, started.get(task), alive, written))
+            session.add(_stopped(plan, attempt, started.get(task), alive, written))
 
 
 def _stopped(
-    attempt: Try, started: datetime | None, alive: bool, written: Collection[Partition]
+    plan: RunPlan, attempt: Try, started: datetime | None, alive: bool, written: Collection[Partition]
 ) -> StoppedTry:
     moment = now()
     return StoppedTry(
@@ -148,6 +148,7 @@ def _stopped(
         stopped_at=moment,
         gone_by=moment + (survival_time() if alive else timedelta(0)),
         outlets=[list(p) for p in sorted(written, key=str)],
+        cords=sorted({c.cord for c in plan.causes if c.cord}),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, select
 
 from airflow_lean_provider.rules.facts import Origin, Partition
+from airflow_lean_provider.rules.plan import Label
 from airflow_lean_provider.rules.versions import version_of_event
 from airflow_lean_provider.store.clock import now
 from airflow_lean_provider.store.models import (
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from airflow_lean_provider.brake.scene import Scene
+    from airflow_lean_provider.rules.debts import Group
     from airflow_lean_provider.rules.facts import Cause, Run
     from airflow_lean_provider.rules.plan import Plan, RunPlan
 
@@ -101,6 +103,7 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
 
     :param acted: the runs that were changed in this step: events are absorbed into them anew from now on
     """
+    reading_again = _groups_that_read_again(plan, scene)
     for run, run_plan in plan.runs.items():
         row = scene.affected.get(run)
         known = scene.facts.runs[run]
@@ -117,15 +120,31 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
             session.add(row)
         row.partition_key = known.key
         row.labels = sorted(label.value for label in run_plan.labels)
-        row.causes = causes_to_json(run_plan.causes)
-        row.saw = _saw(plan, run, run_plan)
+        if run_plan.causes or not row.causes:
+            row.causes = causes_to_json(run_plan.causes)
+        row.saw = _saw(plan, run, run_plan) or row.saw or []
         row.consumed = [list(p) for p in sorted(known.consumed, key=str)]
-        row.absorbs = known.origin is Origin.ASSETS and not known.shape.advisory
+        row.absorbs = (
+            known.origin is Origin.ASSETS and not known.shape.advisory and known.group in reading_again
+        )
         if row.waits_since is None or run in acted:
             row.waits_since = now()
     for run in scene.affected.keys() - plan.runs.keys():
         session.delete(scene.affected[run])
     session.flush()
+
+
+def _groups_that_read_again(plan: Plan, scene: Scene) -> set[Group]:
+    """Return the groups of runs one of which will read, or may owe once the cords are released."""
+    found = {group for group, account in plan.accounts.items() if account.owed}
+    for run, run_plan in plan.runs.items():
+        waits = run_plan.labels & {Label.HELD, Label.STOPPED, Label.STARTING}
+        may_owe = Label.TAINTED in run_plan.labels and any(
+            plan.judgement.endings.get(cause) is None for cause in run_plan.causes
+        )
+        if waits or may_owe:
+            found.add(scene.facts.runs[run].group)
+    return found
 
 
 def _saw(plan: Plan, run: Run, run_plan: RunPlan) -> list[Any]:

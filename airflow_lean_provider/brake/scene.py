@@ -105,7 +105,7 @@ def look(
     absorbed = _absorbed(session)
     survivors = {_try_of(s): s.gone_by for s in stopped}
     half_written = tuple(
-        HalfWritten(_try_of(s), Partition(asset, key), s.started_at, s.stopped_at)
+        HalfWritten(_try_of(s), Partition(asset, key), s.started_at, s.stopped_at, frozenset(s.cords))
         for s in stopped
         for asset, key in s.outlets
     )
@@ -123,7 +123,15 @@ def look(
         | {t.run for t in parked}
         | lineage.producing_runs(roots, session=session)
     )
-    collected.add_partitions({*also, *roots, *halted, *(h.partition for h in half_written)})
+    collected.add_partitions(
+        {
+            *also,
+            *roots,
+            *halted,
+            *(h.partition for h in half_written),
+            *_known_to_concern(affected, collected, dags),
+        }
+    )
     while True:
         facts = Facts(
             now=the_time(),
@@ -145,6 +153,18 @@ def look(
         if not collected.follow(tainted, facts):
             reasons = {c.id: c.reason for c in cords.values()}
             return Scene(facts, dags, collected.known, affected, parked, reasons)
+
+
+def _known_to_concern(affected: dict[Run, AffectedRun], collected: _Collected, dags: Dags) -> set[Partition]:
+    """What the last look found: to name it at once saves a round of statements for every hop."""
+    found: set[Partition] = set()
+    for run, row in affected.items():
+        found |= {Partition(asset, key) for asset, key in row.saw}
+        known = collected.known.get(run)
+        if known is not None and {"tainted", "owes", "stopped"} & set(row.labels):
+            for assets in dags.shape(run.dag_id).outlets.values():
+                found |= {Partition(asset, known.key) for asset in assets}
+    return found
 
 
 def _fresh(session: Session, model: type[T], *conditions: Any) -> list[T]:
@@ -299,4 +319,5 @@ def _run_facts(
         | {Partition(asset, key) for asset, key in (affected.consumed if affected else ())},
         absorbed=absorbed,
         partitioned=known.key is not None,
+        awaited=affected.waits_since if affected else None,
     )

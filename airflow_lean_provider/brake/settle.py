@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -123,23 +124,43 @@ def release_waits_for(row: CordPartition, scene: Scene, plan: Plan) -> str | Non
 
 def _close(plan: Plan, scene: Scene, session: Session) -> None:
     """Mark the cords as settled, and close those that nothing is left to do for."""
-    busy: set[int] = {c.cord for causes in plan.halts.values() for c in causes}
-    waiting = {Label.HELD, Label.STOPPED, Label.OWES, Label.REPAIRING, Label.REPAIR_FAILED}
-    for run_plan in plan.runs.values():
-        if run_plan.labels & waiting:
-            busy |= {c.cord for c in run_plan.causes}
-    half_written = 0 in busy
+    busy = _busy(plan, scene)
+    open_partitions = set(
+        session.scalars(select(CordPartition.cord_id).where(CordPartition.outcome.is_(None)))
+    )
     moment = now()
+    still_open = False
     for cord in session.scalars(select(Cord).where(Cord.closed_at.is_(None))):
-        if cord.settled_at is None:
-            cord.settled_at = moment
-        open_partitions = session.scalar(
-            select(CordPartition.id)
-            .where(CordPartition.cord_id == cord.id, CordPartition.outcome.is_(None))
-            .limit(1)
-        )
-        if open_partitions is None and cord.id not in busy and not half_written:
+        cord.settled_at = cord.settled_at or moment
+        if cord.id in busy | open_partitions or None in busy:
+            still_open = True
+        else:
             cord.closed_at = moment
-    still_open = session.scalar(select(Cord.id).where(Cord.closed_at.is_(None)).limit(1))
-    if still_open is None and not plan.halts and not any(p.labels & waiting for p in plan.runs.values()):
+    if not still_open and not busy and not plan.halts:
         ledger.forget(session=session)
+
+
+def _busy(plan: Plan, scene: Scene) -> set[int | None]:
+    """
+    Return the cords that something is still to do for; None stands for all of them.
+
+    A run that an absorbed event made owe knows no cord.
+    """
+    of_half_written: dict[Partition, set[int]] = defaultdict(set)
+    for half in scene.facts.half_written:
+        of_half_written[half.partition] |= half.cords
+    causes = {c for found in plan.halts.values() for c in found}
+    busy: set[int | None] = set()
+    for account in plan.accounts.values():
+        if account.owed:
+            causes |= account.causes
+            if not account.causes:
+                busy.add(None)
+    for run, run_plan in plan.runs.items():
+        if run_plan.labels & {Label.HELD, Label.STOPPED, Label.STARTING}:
+            row = scene.affected.get(run)
+            causes |= run_plan.causes
+            busy |= {c[0] for c in (row.causes if row is not None else ()) if c[0]}
+    for cause in causes:
+        busy |= {cause.cord} if cause.cord else of_half_written[cause.partition] or {None}
+    return busy

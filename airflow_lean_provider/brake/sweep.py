@@ -27,7 +27,7 @@ def sweep() -> bool:
                 or_(
                     select(Cord.id).where(Cord.closed_at.is_(None)).exists(),
                     select(HaltedPartition.id).exists(),
-                    select(AffectedRun.run_id).where(AffectedRun.held.is_(True)).exists(),
+                    select(AffectedRun.run_id).exists(),
                     select(ParkedTask.task_id).exists(),
                 )
             )

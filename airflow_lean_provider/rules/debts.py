@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_lean_provider.rules.badness import Judgement, ended_of_itself
 from airflow_lean_provider.rules.facts import (
+    Cause,
     Ending,
     Execution,
     Facts,
@@ -38,6 +39,7 @@ class Account:
     :param clear: the task instances of the payer that have to be cleared now
     :param superseded: the runs that need not run
     :param failed: runs that tried to pay on good data and failed
+    :param causes: what the unpaid debts were incurred for
     """
 
     group: Group
@@ -46,7 +48,8 @@ class Account:
     clear: frozenset[Task] = frozenset()
     superseded: frozenset[Run] = frozenset()
     failed: frozenset[Run] = frozenset()
-    owing_runs: frozenset[Run] = field(default_factory=frozenset)
+    owing_runs: frozenset[Run] = frozenset()
+    causes: frozenset[Cause] = frozenset()
 
 
 def accounts(facts: Facts, judgement: Judgement) -> dict[Group, Account]:
@@ -78,6 +81,7 @@ def _account(
     owed: set[Instance] = set()
     owing_runs: set[Run] = set()
     failed: set[Run] = set()
+    causes: set[Cause] = set()
     for instance in live:
         history = [e for e in in_group if (e.task.task_id, e.task.map_index) == instance]
         debtors = [e for e in history if _incurs_debt(e, facts, judgement)]
@@ -91,13 +95,20 @@ def _account(
             owing_runs |= unread
             if last_debt is not None and not paid:
                 owing_runs |= {e.task.run for e in debtors}
+                causes |= {c for e in debtors for c in judgement.seen[e.attempt]}
                 failed |= _failed_payers(facts, judgement, history, last_debt)
     able = [m for m in members if m.run not in failed]
     kept_back = [m for m in able if m.kept_back]
     candidates = [m for m in able if not m.over] or [m for m in able if m.run in owing_runs]
     payer = max(candidates, key=lambda m: (m.origin is Origin.ASSETS, m.order), default=None)
     if payer is None:
-        return Account(group, frozenset(owed), failed=frozenset(failed), owing_runs=frozenset(owing_runs))
+        return Account(
+            group,
+            frozenset(owed),
+            failed=frozenset(failed),
+            owing_runs=frozenset(owing_runs),
+            causes=frozenset(causes),
+        )
     others = {m.run for m in kept_back} | owing_runs
     return Account(
         group,
@@ -107,6 +118,7 @@ def _account(
         frozenset(others - {payer.run}),
         frozenset(failed),
         frozenset(owing_runs),
+        frozenset(causes),
     )
 
 

@@ -93,12 +93,17 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class HalfWritten:
-    """The brake killed ``attempt`` while it may have been writing ``partition``."""
+    """
+    The brake killed ``attempt`` while it may have been writing ``partition``.
+
+    :param cords: for which cords it was killed
+    """
 
     attempt: Try
     partition: Partition
     began: datetime
     at: datetime
+    cords: frozenset[int] = frozenset()
 
 
 class Severity(str, Enum):
@@ -196,6 +201,7 @@ class RunFacts:
     :param absorbed: when each event that the brake gave to this run was published
     :param held: the brake has moved the run's start, whatever a person has made of the run since
     :param over: the run has ended
+    :param awaited: since when the brake has waited for the run to start, None if it does not
     """
 
     run: Run
@@ -210,6 +216,7 @@ class RunFacts:
     consumed: frozenset[Partition] = frozenset()
     absorbed: tuple[datetime, ...] = ()
     partitioned: bool = True
+    awaited: datetime | None = None
 
     @property
     def group(self) -> tuple[str, str]:

@@ -37,6 +37,8 @@ class Label(str, Enum):
     OWES = "owes"
     REPAIRING = "repairing"
     SUPERSEDED = "superseded"
+    STARTING = "starting"
+    """Released or cleared, and not started since."""
     REPAIR_FAILED = "repair failed"
 
 
@@ -186,14 +188,24 @@ def _describe(judgement: Judgement, run: RunFacts, account: Account, executions:
         labels.add(Label.OWES)
     if run.run in account.failed:
         labels.add(Label.REPAIR_FAILED)
+    if _is_starting(run, executions):
+        labels.add(Label.STARTING)
     return RunPlan(
         run.run,
         labels=frozenset(labels),
         causes=frozenset().union(
-            *(judgement.seen[e.attempt] for e in saw_bad), *(judgement.bad_partitions[p] for p in reads_bad)
+            *(judgement.seen[e.attempt] for e in saw_bad),
+            *(judgement.bad_partitions[p] for p in reads_bad),
+            account.causes if run.run in account.owing_runs or run.run == account.payer else (),
         ),
         reads_bad=reads_bad,
     )
+
+
+def _is_starting(run: RunFacts, executions: list[Execution]) -> bool:
+    if run.awaited is None or run.over or run.kept_back:
+        return False
+    return not any(e.started > run.awaited for e in executions)
 
 
 def _to_stop(

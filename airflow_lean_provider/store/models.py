@@ -179,6 +179,7 @@ class StoppedTry(Base):
     An execution that the brake killed.
 
     :param outlets: what it may have been writing, as ``[asset, key]`` pairs
+    :param cords: for which cords it was killed
     :param gone_by: when its process cannot be alive any more
     """
 
@@ -193,6 +194,7 @@ class StoppedTry(Base):
     stopped_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
     gone_by: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
     outlets: Mapped[list[Any]] = mapped_column(JSON, nullable=False, default=list)
+    cords: Mapped[list[int]] = mapped_column(JSON, nullable=False, default=list)
 
 
 class AbsorbedEvent(Base):

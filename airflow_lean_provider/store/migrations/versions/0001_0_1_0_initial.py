@@ -156,6 +156,7 @@ def upgrade() -> None:
         sa.Column("stopped_at", UtcDateTime(), nullable=False),
         sa.Column("gone_by", UtcDateTime(), nullable=False),
         sa.Column("outlets", sa.JSON(), nullable=False),
+        sa.Column("cords", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint(
             "dag_id", "run_id", "task_id", "map_index", "try_number", name="pk_lean_stopped_try"
         ),
