@@ -320,7 +320,7 @@ class Story:
                 if isinstance(value, (list, dict)) and value:
                     self._show(f"{title}: {name}", value)
         elif isinstance(answer, list) and answer and all(isinstance(row, dict) for row in answer):
-            columns = list(dict.fromkeys(name for row in answer for name in row))
+            columns = list(dict.fromkeys(name for row in answer for name in row if name != "run_id"))
             self.teller.table(title, columns, [[row.get(name) for name in columns] for row in answer])
         else:
             self.teller.say(f"{title}: {answer or 'nothing'}")

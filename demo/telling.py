@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 
@@ -10,6 +11,7 @@ from rich.table import Table
 
 PROGRESS_SECONDS = 2.0
 NARROWEST = 110
+TIME = re.compile(r"^\d{4}-\d\d-\d\d[T ](\d\d:\d\d:\d\d)\.\d+\+00:00$")
 
 
 class Teller:
@@ -85,5 +87,13 @@ class Teller:
         for column in columns:
             shown.add_column(column, overflow="fold")
         for row in rows:
-            shown.add_row(*("" if cell is None else str(cell) for cell in row))
+            shown.add_row(*map(_as_text, row))
         self._console.print(shown)
+
+
+def _as_text(cell: object) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, list):
+        return ", ".join(map(_as_text, cell))
+    return TIME.sub(r"\1 UTC", str(cell))

@@ -94,6 +94,11 @@ def state_of(dag_run: DagRun) -> dict[str, str | None]:
     }
 
 
+def state_before_start(dag_run: DagRun) -> dict[str, str | None]:
+    """Return :func:`state_of` as it was before the scheduler's transaction that starts the run."""
+    return state_of(dag_run) | {"state": str(DagRunState.QUEUED), "start_date": None}
+
+
 def restore(dag_run: DagRun, run_after: datetime, was: Mapping[str, str | None] | None) -> bool:
     """
     Undo :func:`hold` exactly: the run is in the state that it was in, with its times.

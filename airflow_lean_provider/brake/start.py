@@ -99,7 +99,7 @@ def _hold(dag_run: DagRun, verdict: Verdict, session: Session) -> None:
         noted = connection.execute(
             select(AffectedRun.labels, AffectedRun.run_after, AffectedRun.was).where(this)
         ).first()
-        own, was = dag_run.run_after, holding.state_of(dag_run)
+        own, was = dag_run.run_after, holding.state_before_start(dag_run)
         if noted is not None and own == holding.HELD_UNTIL:
             own, was = noted.run_after or now(), noted.was
         values: dict[str, Any] = {

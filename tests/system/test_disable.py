@@ -174,9 +174,8 @@ class Story:
         self.same(before, after, "dag_run", publishing)
         self.same(before, after, "task_instance", (*publishing, "check"))
 
-        self.same(before, after, "dag_run", stopped, but={"state", "start_date", "queued_at"})
+        self.same(before, after, "dag_run", stopped)
         self.same(before, after, "task_instance", (*stopped, "cleanse"), but=STARTED_ANEW)
-        assert after["dag_run"][stopped]["state"] in ("running", "queued"), "it goes on"
         again = after["task_instance"][(*stopped, "cleanse")]
         was = before["task_instance"][(*stopped, "cleanse")]
         assert (again["state"], again["max_tries"] - again["try_number"]) == (

@@ -205,6 +205,7 @@ class Judge:
                 good[one.cell][one.instance] += 1
                 runs[one.cell, one.instance].append(one)
         pulled = Counter(pull.cell for pull in self.play.pulls)
+        asked = Counter(pull.cell for pull in self.play.pulls if pull.repair_asked)
         once = self._once()
         for cell in self.play.expected_cells():
             table = self.graph.tables[cell[0]]
@@ -214,7 +215,8 @@ class Judge:
                 self.complain("never", f"{cell} was never computed from good data")
             for instance, times in good[cell].items():
                 writes = any(e.token for e in runs[cell, instance])
-                if times > 1 and cell in once and (writes or times > 1 + pulled[cell]):
+                allowed = 1 + (asked if writes else pulled)[cell]
+                if times > allowed and cell in once:
                     which = "; ".join(f"{e} at {e.first:.1f}" for e in runs[cell, instance])
                     self.complain(
                         "more than once", f"{cell} {instance} {times} times from good data: {which}"

@@ -55,6 +55,7 @@ class Pull:
 
     :param cell: the partition
     :param version: the version of its program or source that is bad (or is thought to be)
+    :param repair_asked: a person had it made again, although another cord's repair may just have done so
     """
 
     cell: Cell
@@ -65,6 +66,7 @@ class Pull:
     settled: bool
     outcome: str | None = None
     release_asked: float | None = None
+    repair_asked: bool = False
 
 
 @dataclass
@@ -215,6 +217,7 @@ class Play:
         """
         pulled.outcome, pulled.release_asked = "fixed", time.time()
         self.andon("repair", pulled.cord)
+        pulled.repair_asked = True
         self.tell(f"cord {pulled.cord} on {pulled.cell}: repair asked for")
 
     def release(self, pulled: Pull, outcome: str) -> None:
