@@ -26,7 +26,7 @@ from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.partition_mappers.base import is_rollup
 from airflow.serialization.definitions.assets import SerializedAssetUniqueKey
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, true, update
 from sqlalchemy.orm import object_session
 
 from airflow_lean_provider.airflow_internals.dags import latest_dag
@@ -83,11 +83,13 @@ def _absorb(connection: Connection, row: PartitionedAssetKeyLog) -> None:
         pending_id = _own_pending_row(connection, row, run_pk)
         events = [row.asset_event_id]
     else:
-        connection.execute(
+        taken = connection.execute(
             update(AssetPartitionDagRun)
             .where(AssetPartitionDagRun.id == pending_id, AssetPartitionDagRun.created_dag_run_id.is_(None))
             .values(created_dag_run_id=run_pk)
         )
+        if not taken.rowcount:
+            return
         events = list(
             connection.scalars(
                 select(PartitionedAssetKeyLog.asset_event_id).where(
@@ -221,12 +223,22 @@ def _is_complete(connection: Connection, row: PartitionedAssetKeyLog) -> bool:
 
 def give_back(run: DagRun, *, session: Session) -> int:
     """
-    Undo what was absorbed into the run: Airflow goes on with the pending rows as if we had not been there.
+    Undo what was absorbed into the run, unless it has read it since.
+
+    Airflow goes on with the pending rows as if we had not been there.
 
     :return: how many events were given back
     """
+    started = session.scalar(
+        select(func.max(TaskInstance.start_date)).where(
+            TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id
+        )
+    )
+    unread = AbsorbedEvent.absorbed_at > started if started is not None else true()
     absorbed = session.scalars(
-        select(AbsorbedEvent).where(AbsorbedEvent.dag_id == run.dag_id, AbsorbedEvent.run_id == run.run_id)
+        select(AbsorbedEvent).where(
+            AbsorbedEvent.dag_id == run.dag_id, AbsorbedEvent.run_id == run.run_id, unread
+        )
     ).all()
     for event in absorbed:
         if not _put_together_again(event, session):

@@ -15,9 +15,10 @@ from airflow.models.asset import (
     TaskOutletAssetReference,
 )
 from airflow.models.dag import DagModel, DagTag
+from airflow.models.dag_version import DagVersion
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.partition_mappers.base import is_rollup
-from sqlalchemy import select, union
+from sqlalchemy import func, select, union
 
 from airflow_lean_provider.rules.facts import DagShape, Partition
 
@@ -213,14 +214,24 @@ _KEPT_AT_MOST = 2000
 
 
 def _latest_hashes(dag_ids: list[str], session: Session) -> Mapping[str, str]:
-    newest: dict[str, str] = {}
-    for dag_id, dag_hash in session.execute(
-        select(SerializedDagModel.dag_id, SerializedDagModel.dag_hash)
-        .where(SerializedDagModel.dag_id.in_(dag_ids))
-        .order_by(SerializedDagModel.created_at)
-    ):
-        newest[dag_id] = dag_hash
-    return newest
+    """By ``dag_version``, whose unique key begins with the Dag; ``serialized_dag.dag_id`` has no index."""
+    newest = (
+        select(DagVersion.dag_id, func.max(DagVersion.version_number).label("number"))
+        .where(DagVersion.dag_id.in_(dag_ids))
+        .group_by(DagVersion.dag_id)
+        .subquery()
+    )
+    return {
+        row.dag_id: row.dag_hash
+        for row in session.execute(
+            select(DagVersion.dag_id, SerializedDagModel.dag_hash)
+            .join(SerializedDagModel, SerializedDagModel.dag_version_id == DagVersion.id)
+            .join(
+                newest,
+                (newest.c.dag_id == DagVersion.dag_id) & (newest.c.number == DagVersion.version_number),
+            )
+        )
+    }
 
 
 def _scaffold(dag: SerializedDAG) -> dict[str, frozenset[str]]:
@@ -246,10 +257,10 @@ def _map_key(of: _ByIdentity, name: str, uri: str, key: str) -> frozenset[str]:
     timetable: Any = of.dag.timetable
     try:
         mapped = timetable.get_partition_mapper(name=name, uri=uri).to_downstream(key)
+        return frozenset((mapped,)) if isinstance(mapped, str) else frozenset(map(str, mapped))
     except Exception:  # a mapper is a Dag author's code: whatever it raises, Airflow delivers nothing
         log.debug("The mapper of %s does not map %r of asset %s", of.dag.dag_id, key, name, exc_info=True)
         return frozenset()
-    return frozenset((mapped,)) if isinstance(mapped, str) else frozenset(mapped)
 
 
 @lru_cache(maxsize=10_000)

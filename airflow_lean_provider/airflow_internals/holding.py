@@ -14,6 +14,7 @@ from airflow.configuration import conf
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.state import DagRunState, State, TaskInstanceState
+from airflow.utils.types import DagRunType
 from sqlalchemy import select, tuple_
 
 from airflow_lean_provider.airflow_internals.lineage import chunks
@@ -147,9 +148,19 @@ def tears_down(dag_run: DagRun, teardowns: Collection[str], *, session: Session)
     )
 
 
-def put_back(dag_run: DagRun) -> None:
-    """Let the scheduler ask again in its next loop: what to do when a start could not be judged."""
+def put_back(dag_run: DagRun, for_: timedelta) -> None:
+    """
+    Let the scheduler ask again later: what to do when a start could not be judged.
+
+    A run whose ``run_after`` Airflow computes others from is asked again in the next loop instead.
+    """
     dag_run.set_state(DagRunState.QUEUED)
+    if dag_run.partition_key is not None and dag_run.run_type in (
+        DagRunType.ASSET_TRIGGERED,
+        DagRunType.MANUAL,
+        DagRunType.OPERATOR_TRIGGERED,
+    ):
+        dag_run.run_after = utcnow() + for_
 
 
 def stop(ti: TaskInstance, *, session: Session) -> bool | None:
@@ -210,10 +221,15 @@ def unpark(ti: TaskInstance) -> bool:
 
     :return: False if somebody else has changed the task instance meanwhile
     """
-    if ti.state != TaskInstanceState.DEFERRED or ti.trigger_id is not None:
+    if not is_parked(ti):
         return False
     ti.state = None
     return True
+
+
+def is_parked(ti: TaskInstance) -> bool:
+    """Tell whether the task instance stands as :func:`park` has put it."""
+    return ti.state == TaskInstanceState.DEFERRED and ti.trigger_id is None
 
 
 def end_as_skipped(dag_run: DagRun, tis: Iterable[TaskInstance]) -> None:
@@ -239,6 +255,12 @@ def survival() -> timedelta:
     interval = conf.getfloat("workers", "min_heartbeat_interval")
     attempts = conf.getint("workers", "max_failed_heartbeats")
     return timedelta(seconds=interval * (attempts + 1) + 3 * 5.0)
+
+
+def orphans(known: Collection[Run], *, session: Session) -> list[Run]:
+    """Return the runs that are held in Airflow, and that we do not know of."""
+    rows = session.execute(select(DagRun.dag_id, DagRun.run_id).where(DagRun.run_after == HELD_UNTIL))
+    return [run for run in (Run(*row) for row in rows) if run not in known]
 
 
 def task_instances_of(runs: Collection[Run], *, session: Session) -> Mapping[Run, list[Task]]:

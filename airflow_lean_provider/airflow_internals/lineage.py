@@ -14,7 +14,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.taskinstancehistory import TaskInstanceHistory
 from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunType
-from sqlalchemy import and_, func, select, tuple_
+from sqlalchemy import and_, false, func, or_, select, tuple_
 
 from airflow_lean_provider.airflow_internals.dags import Dags, producers_of, schedules_on
 from airflow_lean_provider.rules.facts import (
@@ -199,7 +199,8 @@ def readers_of(
     for run, key in _runs_with_keys(readers, keys, session):
         for partition in readers[run.dag_id].get(key, ()):
             found[partition].add(run)
-    for run in _runs_without_key(of_asset, session):
+    since = min((p.at for p in publications), default=None)
+    for run in _runs_without_key(of_asset, since, session):
         for partition in of_asset[run.dag_id]:
             found[partition].add(run)
     return found
@@ -231,11 +232,14 @@ def _runs_with_keys(
                 yield Run(dag_id, run_id), key
 
 
-def _runs_without_key(dag_ids: Collection[str], session: Session) -> Iterator[Run]:
+def _runs_without_key(dag_ids: Collection[str], since: datetime | None, session: Session) -> Iterator[Run]:
+    """Return the runs that go on, or ended a day before the first publication at the earliest."""
     if dag_ids:
+        day_before = DagRun.end_date >= since - timedelta(days=1) if since is not None else false()
+        recent = or_(DagRun.end_date.is_(None), day_before)
         for row in session.execute(
             select(DagRun.dag_id, DagRun.run_id).where(
-                DagRun.dag_id.in_(dag_ids), DagRun.partition_key.is_(None)
+                DagRun.dag_id.in_(dag_ids), DagRun.partition_key.is_(None), recent
             )
         ):
             yield Run(*row)
@@ -337,8 +341,9 @@ def history_of(
             task = _task(row)
             _note_ask(asked, row)
             state = _STATES.get(row.state, TaskState.WAITING)
-            states[task.run][task] = TaskState.PARKED if task in parked else state
-            if row.state not in (None, TaskInstanceState.UP_FOR_RETRY) and task not in parked:
+            is_parked = task in parked and row.state == TaskInstanceState.DEFERRED and row.trigger_id is None
+            states[task.run][task] = TaskState.PARKED if is_parked else state
+            if row.state not in (None, TaskInstanceState.UP_FOR_RETRY) and not is_parked:
                 live[Try(task, row.try_number)] = row
     tries |= live
     starts, ends = _logged({t.task for t in tries}, session)
@@ -372,6 +377,7 @@ def _columns(model: Any, key: Any) -> Any:
     return select(
         key.label("id"),
         model.hostname,
+        model.trigger_id,
         model.dag_id,
         model.run_id,
         model.task_id,

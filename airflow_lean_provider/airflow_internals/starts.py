@@ -8,7 +8,7 @@ readers and waits for that lock: a start that did not see the halt is seen by th
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow._shared.timezones.timezone import utcnow
@@ -20,13 +20,13 @@ from airflow_lean_provider.airflow_internals.lineage import origin_of
 from airflow_lean_provider.rules.facts import (
     DagShape,
     Facts,
-    Origin,
     Partition,
     Publication,
     Run,
     RunFacts,
     Task,
 )
+from airflow_lean_provider.rules.plan import holds_as_a_whole
 from airflow_lean_provider.rules.reading import Reading
 from airflow_lean_provider.store.models import Base, HaltedPartition, StoppedTry, Switch
 
@@ -50,22 +50,31 @@ class Verdict:
 
     :param forbidden: by task id, the halted partitions that it reads
     :param whole: every task but teardowns is forbidden, and the run may be held as a whole
-    :param alive_until: when no process that the brake stopped in this run can be alive any more
+    :param alive: by task and map index, until when a process of it that the brake stopped may live
+    :param tasks: the tasks that the Dag has now; any other reads as the run does
     """
 
     forbidden: Mapping[str, frozenset[Partition]]
-    whole: bool
-    causes: tuple[list[Any], ...]
-    alive_until: datetime | None
+    whole: bool = False
+    causes: tuple[list[Any], ...] = ()
+    alive: Mapping[tuple[str, int], datetime] = field(default_factory=dict)
     teardowns: frozenset[str] = frozenset()
+    unknown_task: frozenset[Partition] = frozenset()
+    tasks: frozenset[str] = frozenset()
 
     @property
     def partitions(self) -> frozenset[Partition]:
         """All halted partitions that tasks of the run read."""
         return frozenset().union(*self.forbidden.values())
 
+    def halted_for(self, task_id: str) -> frozenset[Partition]:
+        """Return the halted partitions that the task reads."""
+        if task_id in self.tasks:
+            return self.forbidden.get(task_id, frozenset())
+        return self.unknown_task
 
-FREE = Verdict({}, False, (), None)
+
+FREE = Verdict({})
 
 
 class StartNotJudged(RuntimeError):
@@ -140,60 +149,63 @@ def _anything_halted(connection: Connection) -> bool:
 
 def _judge(dag_run: DagRun, connection: Connection, session: Session) -> Verdict:
     run = Run(dag_run.dag_id, dag_run.run_id)
+    alive = _alive(connection, run)
+    with session.no_autoflush:
+        schedules = [s for s in schedules_of([run.dag_id], session=session) if s.partitioned]
+    halted = _consumed_and_halted(connection, dag_run)
+    of_schedule = _halted_of(connection, {s.asset for s in schedules})
+    own = _own_and_halted(connection, dag_run)
+    if not (halted or of_schedule or own):
+        return Verdict({}, alive=alive) if alive else FREE
     with session.no_autoflush:
         dags = Dags(session)
-        shape = dags.shape(dag_run.dag_id)
-        schedules = [s for s in schedules_of([dag_run.dag_id], session=session) if s.partitioned]
-    alive_until = connection.scalar(
-        select(StoppedTry.gone_by)
-        .where(
-            StoppedTry.dag_id == run.dag_id, StoppedTry.run_id == run.run_id, StoppedTry.gone_by > utcnow()
-        )
-        .order_by(StoppedTry.gone_by.desc())
-        .limit(1)
-    )
-    halted = _consumed_and_halted(connection, dag_run)
-    assets = {s.asset for s in schedules}
-    with session.no_autoflush:
-        for partition, causes in _halted_of(connection, assets).items():
+        shape = dags.shape(run.dag_id)
+        for partition, causes in of_schedule.items():
             keys = {
                 k for s in schedules if s.asset == partition.asset for k in dags.target_keys(s, partition.key)
             }
             if dag_run.partition_key is None or dag_run.partition_key in keys:
                 halted[partition] = causes
-    own = _own_and_halted(connection, dag_run)
     if shape.advisory or not (halted or own):
-        return Verdict({}, False, (), alive_until) if alive_until is not None else FREE
+        return Verdict({}, alive=alive) if alive else FREE
     known = _as_facts(dag_run, shape)
-    facts = Facts(
-        now=utcnow(),
-        runs={run: known},
-        readers={p: frozenset({run}) for p in halted},
-        publications=tuple(
-            Publication(0, p, utcnow(), Task(*run, task_id)) for p, tasks in own.items() for task_id in tasks
-        ),
+    reading = Reading(
+        Facts(
+            now=utcnow(),
+            runs={run: known},
+            readers={p: frozenset({run}) for p in halted},
+            publications=tuple(
+                Publication(0, p, utcnow(), Task(*run, task_id))
+                for p, tasks in own.items()
+                for task_id in tasks
+            ),
+        )
     )
-    reading = Reading(facts)
     bad = halted.keys() | own.keys()
-    forbidden = {
-        t: reading.of(run, t) & bad
-        for t in shape.upstream
-        if t not in shape.teardowns and reading.of(run, t) & bad
-    }
-    whole = (
-        bool(forbidden)
-        and forbidden.keys() >= shape.upstream.keys() - shape.teardowns
-        and (known.origin in (Origin.PERSON, Origin.OPERATOR) or bool(schedules))
-        and known.origin is not Origin.SCHEDULE
-    )
-    causes = [c for p in frozenset().union(*forbidden.values()) for c in halted.get(p, [])]
+    work = shape.upstream.keys() - shape.teardowns
+    forbidden = {t: reading.of(run, t) & bad for t in work if reading.of(run, t) & bad}
+    causes = [c for p in frozenset(halted).union(*forbidden.values()) for c in halted.get(p, [])]
     return Verdict(
         forbidden,
-        whole,
-        tuple({tuple(map(str, c)): c for c in causes}.values()),
-        alive_until,
-        shape.teardowns,
+        whole=bool(forbidden) and forbidden.keys() >= work and holds_as_a_whole(known),
+        causes=tuple({tuple(map(str, c)): c for c in causes}.values()),
+        alive=alive,
+        teardowns=shape.teardowns,
+        unknown_task=frozenset(halted),
+        tasks=frozenset(shape.upstream),
     )
+
+
+def _alive(connection: Connection, run: Run) -> dict[tuple[str, int], datetime]:
+    """Return, by task and map index, until when a process that the brake stopped may live."""
+    found: dict[tuple[str, int], datetime] = {}
+    for task_id, map_index, gone_by in connection.execute(
+        select(StoppedTry.task_id, StoppedTry.map_index, StoppedTry.gone_by).where(
+            StoppedTry.dag_id == run.dag_id, StoppedTry.run_id == run.run_id, StoppedTry.gone_by > utcnow()
+        )
+    ):
+        found[task_id, map_index] = max(gone_by, found.get((task_id, map_index), gone_by))
+    return found
 
 
 def _as_facts(dag_run: DagRun, shape: DagShape) -> RunFacts:
@@ -204,6 +216,7 @@ def _as_facts(dag_run: DagRun, shape: DagShape) -> RunFacts:
         order=dag_run.id,
         shape=shape,
         tasks={},
+        partitioned=dag_run.partition_key is not None,
     )
 
 
@@ -276,6 +289,7 @@ def _own_and_halted(connection: Connection, dag_run: DagRun) -> dict[Partition, 
             TaskOutletAssetReference.dag_id == dag_run.dag_id,
             AssetEvent.source_dag_id == dag_run.dag_id,
             AssetEvent.source_run_id == dag_run.run_id,
+            AssetEvent.timestamp >= (dag_run.created_at or dag_run.run_after),
         )
         .distinct()
     ):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, tuple_
 
+from airflow_lean_provider.airflow_internals.lineage import chunks
 from airflow_lean_provider.rules.facts import Origin, Partition
 from airflow_lean_provider.rules.plan import Label
 from airflow_lean_provider.rules.versions import version_of_event
@@ -104,16 +105,15 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
     :param acted: the runs that were changed in this step: events are absorbed into them anew from now on
     """
     reading_again = _groups_that_read_again(plan, scene)
+    done: list[Run] = []
+    for run in scene.affected.keys() - plan.runs.keys():
+        session.delete(scene.affected[run])
     for run, run_plan in plan.runs.items():
         row = scene.affected.get(run)
         known = scene.facts.runs[run]
-        if row is not None and row.held and not known.held and run not in acted:
-            row.held = False
-            row.run_after = None
-            row.was = None
         if not run_plan.labels:
-            if row is not None and not row.held and run not in acted:
-                session.delete(row)
+            if row is not None and run not in acted:
+                done.append(run)
             continue
         if row is None:
             row = AffectedRun(dag_id=run.dag_id, run_id=run.run_id, since=now(), held=False)
@@ -129,9 +129,14 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
         )
         if row.waits_since is None or run in acted:
             row.waits_since = now()
-    for run in scene.affected.keys() - plan.runs.keys():
-        session.delete(scene.affected[run])
     session.flush()
+    for some in chunks(sorted(done)):
+        session.execute(
+            delete(AffectedRun).where(
+                tuple_(AffectedRun.dag_id, AffectedRun.run_id).in_([tuple(r) for r in some]),
+                AffectedRun.held.is_(False),
+            )
+        )
 
 
 def _groups_that_read_again(plan: Plan, scene: Scene) -> set[Group]:
@@ -157,9 +162,14 @@ def _saw(plan: Plan, run: Run, run_plan: RunPlan) -> list[Any]:
     return [list(p) for p in sorted(partitions, key=str)]
 
 
-def forget(*, session: Session) -> None:
-    """Nothing is open any more: keep the cords as history, and nothing that a start would have to ask."""
+def forget(scene: Scene, *, session: Session) -> None:
+    """
+    Nothing is open any more: keep the cords as history, and nothing that a start would have to ask.
+
+    What was written since the scene was looked at stays, and is looked at next.
+    """
     session.execute(delete(AffectedRun).where(AffectedRun.held.is_(False)))
     session.execute(delete(BadVersion))
-    session.execute(delete(AbsorbedEvent))
+    for some in chunks(scene.absorbed):
+        session.execute(delete(AbsorbedEvent).where(AbsorbedEvent.id.in_(some)))
     session.execute(delete(StoppedTry).where(StoppedTry.gone_by < now()))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_, select
 
 from airflow_lean_provider.brake.settle import settle
-from airflow_lean_provider.store.models import AffectedRun, Cord, HaltedPartition
+from airflow_lean_provider.store.models import AbsorbedEvent, AffectedRun, Cord, HaltedPartition
 from airflow_lean_provider.store.transactions import in_transaction
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
+
+
+AT_MOST_SECONDS = 10.0
+"""For how long a publication waits for what it sets free; the sweeper does the rest."""
 
 
 class _OneWaits:
@@ -38,7 +42,7 @@ class _OneWaits:
             with self._working:
                 self._waiting.release()
                 released = True
-                settle()
+                settle(AT_MOST_SECONDS)
         finally:
             if not released:
                 self._waiting.release()
@@ -67,7 +71,11 @@ def published(event: AssetEvent) -> None:
 def _concerns_a_cord(event: AssetEvent, session: Session) -> bool:
     if session.scalar(
         select(
-            or_(select(Cord.id).where(Cord.closed_at.is_(None)).exists(), select(HaltedPartition.id).exists())
+            or_(
+                select(Cord.id).where(Cord.closed_at.is_(None)).exists(),
+                select(HaltedPartition.id).exists(),
+                select(AbsorbedEvent.id).exists(),
+            )
         )
     ):
         keys = session.execute(

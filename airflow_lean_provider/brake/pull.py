@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -65,7 +65,6 @@ class Preview:
     targets: Sequence[Target]
     scene: Scene
     plan: Plan
-    names: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +93,7 @@ def preview(scope: Scope) -> Preview:
         supposed = [_supposed(t) for t in targets]
         scene = look(session, supposed=supposed)
         plan = decide(scene.facts)
-        assets = {p.asset for p in plan.halts} | {t.partition.asset for t in targets}
-        session.rollback()
-        return Preview(targets, scene, plan, names_of(assets, session=session))
+        return Preview(targets, scene, plan)
 
     return in_transaction(look_ahead)
 
@@ -122,7 +119,7 @@ def pull(
     if not reason.strip():
         raise BadRequest("reason", "must not be empty")
 
-    def record(session: Session) -> Pulled | None:
+    def record(session: Session) -> Pulled:
         if not lock_switch(session).enabled:
             raise BadRequest("andon", "the brake is disabled; 'airflow andon enable' takes it up again")
         if request_key is not None:
@@ -158,8 +155,6 @@ def pull(
         return Pulled(cord.id, settled=False)
 
     pulled = in_transaction(record)
-    if pulled is None:
-        raise AssertionError("unreachable")
     return Pulled(pulled.cord, settle(timeout), pulled.existed)
 
 
@@ -206,7 +201,9 @@ def _targets(scope: Scope, session: Session) -> list[Target]:
             f"{scope.asset!r} is ambiguous; use a uri: " + ", ".join(sorted(a.uri for a in assets)),
         )
     asset = assets[0]
-    published = lineage.published_keys(asset.id, session=session)
+    published = lineage.published_keys(asset.id, session=session) | set(
+        session.scalars(select(HaltedPartition.partition_key).where(HaltedPartition.asset_id == asset.id))
+    )
     keys: Collection[str] = scope.keys
     if scope.between is not None:
         try:

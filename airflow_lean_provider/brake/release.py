@@ -12,7 +12,7 @@ from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
 from airflow_lean_provider.brake.errors import BadRequest
 from airflow_lean_provider.brake.scene import look
 from airflow_lean_provider.brake.settle import release_waits_for, settle
-from airflow_lean_provider.rules.facts import Outcome, Partition, Task, TaskState
+from airflow_lean_provider.rules.facts import Outcome, Partition, Run, Task
 from airflow_lean_provider.rules.plan import decide
 from airflow_lean_provider.store.clock import now
 from airflow_lean_provider.store.models import Cord, CordPartition
@@ -80,11 +80,14 @@ def repair(cord: int, *, by: str, timeout: float | None = None) -> Released:
     """
     Clear the tasks that published the bad versions, and release as fixed once they have published again.
 
+    A task that is about to publish already is left alone.
+
     :raises BadRequest: if no run can be found that published a partition of the cord
     """
 
     def clear_publishers(session: Session) -> list[Task]:
-        lock_switch(session)
+        if not lock_switch(session).enabled:
+            raise BadRequest("andon", "the brake is disabled; 'airflow andon enable' takes it up again")
         rows = _open_partitions(cord, (), session)
         wanted: set[Task] = set()
         scene = look(session)
@@ -99,30 +102,18 @@ def repair(cord: int, *, by: str, timeout: float | None = None) -> Released:
                     f"no run is left that published {row.asset_name} {row.partition_key!r}; publish it, "
                     "then release the cord as fixed",
                 )
-            publisher = named[-1].run
-            if publisher is None:
-                continue
-            known = scene.facts.runs[publisher]
+            known = scene.facts.runs[named[-1].run or Run("", "")]
             writers = {a.task for a in named[-1].contributors} or {
                 t for t in known.tasks if partition in known.outlets(t.task_id)
             }
+            if any(not known.tasks[t].finished for t in writers if t in known.tasks):
+                continue
             following = {f for t in writers for f in known.shape.downstream(t.task_id)}
             wanted |= writers | {t for t in known.tasks if t.task_id in following}
-        unfinished = [
-            t
-            for t in wanted
-            if scene.facts.runs[t.run].tasks.get(t)
-            in (TaskState.RUNNING, TaskState.QUEUED, TaskState.WAITING)
-            and not scene.facts.runs[t.run].over
-        ]
-        cleared: list[Task] = []
-        if not unfinished:
-            publishers = {t.run for t in wanted}
-            locked = holding.lock_runs(publishers, session=session)
-            again = {run: [t for t in wanted if t.run == run] for run in locked}
-            cleared = clearing.clear(locked, again, session=session)
-            for run in locked:
-                write_entries([Entry("andon repair", run, f"andon cord {cord}")], session)
+        locked = holding.lock_runs({t.run for t in wanted}, session=session)
+        again = {run: [t for t in wanted if t.run == run] for run in locked}
+        cleared = clearing.clear(locked, again, session=session)
+        write_entries([Entry("andon repair", run, f"andon cord {cord}") for run in locked], session)
         for row in rows:
             row.asked_outcome = Outcome.FIXED.value
             row.asked_by = by

@@ -64,6 +64,7 @@ class Scene:
     affected: dict[Run, AffectedRun]
     parked: dict[Task, ParkedTask]
     reasons: dict[int, str]
+    absorbed: list[int]
 
 
 def halts_of(partitions: Iterable[CordPartition], cords: dict[int, Cord]) -> list[Halt]:
@@ -102,7 +103,8 @@ def look(
     affected = {Run(a.dag_id, a.run_id): a for a in _fresh(session, AffectedRun)}
     parked = {Task(p.dag_id, p.run_id, p.task_id, p.map_index): p for p in _fresh(session, ParkedTask)}
     halted = [Partition(h.asset_id, h.partition_key) for h in _fresh(session, HaltedPartition)]
-    absorbed = _absorbed(session)
+    given = _fresh(session, AbsorbedEvent)
+    absorbed = _absorbed(given)
     survivors = {_try_of(s): s.gone_by for s in stopped}
     half_written = tuple(
         HalfWritten(_try_of(s), Partition(asset, key), s.started_at, s.stopped_at, frozenset(s.cords))
@@ -121,6 +123,7 @@ def look(
         affected.keys()
         | {_try_of(s).task.run for s in stopped}
         | {t.run for t in parked}
+        | absorbed.keys()
         | lineage.producing_runs(roots, session=session)
     )
     collected.add_partitions(
@@ -152,7 +155,8 @@ def look(
         tainted = {t.task.run for t in judgement.seen}
         if not collected.follow(tainted, facts):
             reasons = {c.id: c.reason for c in cords.values()}
-            return Scene(facts, dags, collected.known, affected, parked, reasons)
+            seen = [row.id for row in given]
+            return Scene(facts, dags, collected.known, affected, parked, reasons, seen)
 
 
 def _known_to_concern(affected: dict[Run, AffectedRun], collected: _Collected, dags: Dags) -> set[Partition]:
@@ -287,9 +291,9 @@ def _kept_publications(
     ]
 
 
-def _absorbed(session: Session) -> dict[Run, tuple[datetime, ...]]:
+def _absorbed(given: list[AbsorbedEvent]) -> dict[Run, tuple[datetime, ...]]:
     found: dict[Run, list[datetime]] = defaultdict(list)
-    for row in session.scalars(select(AbsorbedEvent)):
+    for row in given:
         found[Run(row.dag_id, row.run_id)].append(row.absorbed_at)
     return {run: tuple(times) for run, times in found.items()}
 

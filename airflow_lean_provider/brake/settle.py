@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from airflow_lean_provider.airflow_internals import holding
+from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
 from airflow_lean_provider.brake import ledger
 from airflow_lean_provider.brake.acting import carry_out
 from airflow_lean_provider.brake.scene import Scene, look
-from airflow_lean_provider.rules.facts import Outcome, Partition
+from airflow_lean_provider.rules.facts import Outcome, Partition, TaskState
 from airflow_lean_provider.rules.plan import Label, Plan, decide, waits_for
 from airflow_lean_provider.store.clock import now
-from airflow_lean_provider.store.models import Cord, CordPartition
+from airflow_lean_provider.store.models import AffectedRun, Cord, CordPartition
 from airflow_lean_provider.store.transactions import in_transaction, lock_switch
 
 if TYPE_CHECKING:
@@ -84,10 +85,37 @@ def step(session: Session) -> bool:
     ledger.lift_halts(plan, session=session)
     ledger.keep_bad_versions(plan, scene, session=session)
     ledger.note_affected(plan, scene, acting, session=session)
-    if acting:
+    if acting or _mend(scene, session):
         return False
     _close(plan, scene, session)
     return True
+
+
+def _mend(scene: Scene, session: Session) -> bool:
+    """
+    Let go what is held and nobody knows why, and forget what was parked and is no longer.
+
+    Both are left by races of a hold with a person or with another settle; everything is looked at again
+    under its lock.
+    """
+    held = {run for run, row in scene.affected.items() if row.held}
+    locked = holding.lock_runs(holding.orphans(held, session=session), session=session)
+    for run, dag_run in locked.items():
+        row = session.get(AffectedRun, tuple(run), populate_existing=True)
+        if row is None or not row.held:
+            holding.let_go(dag_run, now())
+            write_entries([Entry("andon release", run, "nothing holds it any more")], session)
+    stale = [
+        t
+        for t in scene.parked
+        if t.run not in scene.facts.runs or scene.facts.runs[t.run].tasks.get(t) is not TaskState.PARKED
+    ]
+    tis = holding.lock_tasks(stale, session=session)
+    for task in stale:
+        if task not in tis or not holding.is_parked(tis[task]):
+            session.delete(scene.parked[task])
+    session.flush()
+    return bool(locked)
 
 
 def _end_what_was_asked(scene: Scene, plan: Plan, session: Session) -> bool:
@@ -118,7 +146,13 @@ def release_waits_for(row: CordPartition, scene: Scene, plan: Plan) -> str | Non
         v.complete and row.asked_at is not None and v.at > row.asked_at
         for v in plan.judgement.versions.get(partition, ())
     ):
-        return "its next publication"
+        failed = [
+            f"{t.dag_id}.{t.task_id} of {t.run_id}"
+            for run in scene.facts.runs.values()
+            for t, state in run.tasks.items()
+            if state is TaskState.FAILED and partition in run.outlets(t.task_id)
+        ]
+        return "its next publication" + (f"; failed: {', '.join(sorted(failed))}" if failed else "")
     return None
 
 
@@ -137,7 +171,7 @@ def _close(plan: Plan, scene: Scene, session: Session) -> None:
         else:
             cord.closed_at = moment
     if not still_open and not busy and not plan.halts:
-        ledger.forget(session=session)
+        ledger.forget(scene, session=session)
 
 
 def _busy(plan: Plan, scene: Scene) -> set[int | None]:

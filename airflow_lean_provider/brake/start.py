@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import object_session
 
+from airflow_lean_provider import settings
 from airflow_lean_provider.airflow_internals import executors, holding, notes
 from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
 from airflow_lean_provider.airflow_internals.lineage import is_rescheduled, origin_of
@@ -33,8 +35,8 @@ def judge_run(dag_run: DagRun) -> None:
     Hold the run if all that it would do reads a halted partition.
 
     A run only some of whose tasks do goes on, and those are parked one by one (:func:`judge_task`). On an
-    error of ours the run is put back for the scheduler's next loop, never let through; Airflow would
-    swallow an exception and start it (``DagRun.notify_dagrun_state_changed``).
+    error of ours the run is put back for ``[lean] put_back_time``, never let through; Airflow would swallow
+    an exception and start it (``DagRun.notify_dagrun_state_changed``).
     """
     session = object_session(dag_run)
     if session is None:
@@ -48,7 +50,7 @@ def judge_run(dag_run: DagRun) -> None:
         log.exception(
             "Run %s of %s is put back: its start could not be judged", dag_run.run_id, dag_run.dag_id
         )
-        holding.put_back(dag_run)
+        holding.put_back(dag_run, timedelta(seconds=settings.put_back_time()))
 
 
 def judge_task(ti: TaskInstance, schedules: bool, *, session: Session) -> str | None:
@@ -61,9 +63,9 @@ def judge_task(ti: TaskInstance, schedules: bool, *, session: Session) -> str | 
         next loop (``SchedulerJobRunner._schedule_all_dag_runs``)
     """
     verdict = judge_start(ti.get_dagrun(session=session), session=session)
-    halted = verdict.forbidden.get(ti.task_id)
-    alive = verdict.alive_until is not None and verdict.alive_until > now()
-    if not halted and not alive:
+    halted = verdict.halted_for(ti.task_id)
+    alive_until = verdict.alive.get((ti.task_id, ti.map_index))
+    if not halted and not (alive_until is not None and alive_until > now()):
         return None
     if schedules and not is_rescheduled(ti):
         try:
@@ -72,7 +74,7 @@ def judge_task(ti: TaskInstance, schedules: bool, *, session: Session) -> str | 
             raise StartNotJudged(f"{ti} could not be parked") from error
     if halted:
         return f"It reads {len(halted)} partition(s) halted by an andon cord; see 'airflow andon why'."
-    return f"A process of it that an andon cord stopped may be alive until {verdict.alive_until}."
+    return f"A process of it that an andon cord stopped may be alive until {alive_until}."
 
 
 def processes_ended(tries: Collection[Try]) -> None:

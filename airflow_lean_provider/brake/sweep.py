@@ -9,7 +9,7 @@ from sqlalchemy import or_, select
 
 from airflow_lean_provider import settings
 from airflow_lean_provider.brake.settle import settle
-from airflow_lean_provider.store.models import AffectedRun, Cord, HaltedPartition, ParkedTask
+from airflow_lean_provider.store.models import AbsorbedEvent, AffectedRun, Cord, HaltedPartition, ParkedTask
 from airflow_lean_provider.store.transactions import transaction
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ def sweep() -> bool:
                     select(HaltedPartition.id).exists(),
                     select(AffectedRun.run_id).exists(),
                     select(ParkedTask.task_id).exists(),
+                    select(AbsorbedEvent.id).exists(),
                 )
             )
         )

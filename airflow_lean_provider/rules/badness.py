@@ -49,12 +49,6 @@ class Judgement:
     endings: Mapping[Cause, Outcome | None]
     reading: Reading
 
-    def warned(self, facts: Facts) -> frozenset[Partition]:
-        """Return the partitions under an open cord that only warns."""
-        return frozenset(
-            h.partition for h in facts.halts if h.severity is Severity.WARN and h.outcome is None
-        )
-
 
 def judge(facts: Facts) -> Judgement:
     """Apply D1 and D2 to the facts."""

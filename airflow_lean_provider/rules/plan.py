@@ -22,7 +22,7 @@ from airflow_lean_provider.rules.facts import (
     Task,
     TaskState,
 )
-from airflow_lean_provider.rules.starts import bad_reads, may_start, survivors_of
+from airflow_lean_provider.rules.starts import alive, bad_reads, may_start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,10 +101,6 @@ class Plan:
     judgement: Judgement
     accounts: Mapping[Group, Account] = field(default_factory=dict)
 
-    def labelled(self, label: Label) -> list[Run]:
-        """Return the runs that carry the label, in order."""
-        return sorted(run for run, plan in self.runs.items() if label in plan.labels)
-
 
 def decide(facts: Facts) -> Plan:
     """Apply all definitions to the facts and say what has to be done."""
@@ -140,26 +136,28 @@ def _plan_run(
     executions: list[Execution],
 ) -> RunPlan:
     said = _describe(judgement, run, account, executions)
-    survivors = survivors_of(facts, run.run)
-    clear = tuple(sorted(account.clear)) if account.payer == run.run and not survivors else ()
+    clear = tuple(sorted(account.clear)) if account.payer == run.run else ()
+    if any(alive(facts, t) for t in clear):
+        clear = ()
     repairing = {Label.REPAIRING} if clear else set()
     if run.over:
         return replace(said, labels=said.labels | repairing, clear=clear, release=run.held)
     unfinished = {t: s for t, s in run.tasks.items() if not s.finished}
-    forbidden = {t for t in unfinished if not may_start(facts, judgement, t)}
+    surviving = {t for t in unfinished if alive(facts, t)}
+    forbidden = {t for t in unfinished if not may_start(facts, judgement, t)} | surviving
     stop = _to_stop(judgement, run, unfinished, forbidden, executions)
     said = replace(said, stop=tuple(sorted(stop)))
     if stop:
         said = replace(said, labels=said.labels | {Label.STOPPED})
     if forbidden:
-        waits = survivors or Label.SUPERSEDED in said.labels
+        waits = Label.SUPERSEDED in said.labels
         said = replace(said, labels=said.labels | repairing, clear=clear)
-        if not survivors and not stop:
+        if not surviving and not stop and not waits:
             said = replace(said, tear_down=_to_tear_down(run, executions))
         return _keep_back(said, run, unfinished, forbidden, waits)
-    if run.kept_back and survivors:
-        return replace(said, labels=said.labels | {Label.STOPPED})
     if run.kept_back and (run.run in account.superseded or _reads_only_absent(run, judgement)):
+        if {TaskState.RUNNING, TaskState.QUEUED} & set(unfinished.values()):
+            return said
         return replace(said, skip=True, unpark=_parked(unfinished))
     if Label.OWES in said.labels:
         repairing = {Label.REPAIRING}

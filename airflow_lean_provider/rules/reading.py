@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_lean_provider.rules.facts import Facts, Partition, Run
+    from airflow_lean_provider.rules.facts import Facts, Partition, Run, RunFacts
 
 
 class Reading:
@@ -40,7 +40,7 @@ class Reading:
                     whole.get(run, set()) | {p for p, writers in published.items() if writers & before}
                 )
                 - frozenset(p for p, writers in published.items() if task_id in writers)
-                for task_id, before in known.shape.upstream.items()
+                for task_id, before in _tasks_of(known).items()
             }
 
     def of_run(self, run: Run) -> Mapping[str, frozenset[Partition]]:
@@ -50,3 +50,9 @@ class Reading:
     def of(self, run: Run, task_id: str) -> frozenset[Partition]:
         """Return what the task reads."""
         return self._of.get(run, {}).get(task_id, frozenset())
+
+
+def _tasks_of(run: RunFacts) -> dict[str, frozenset[str]]:
+    """Return the run's tasks with what they follow; one that the Dag no longer has reads as the run does."""
+    gone = {t.task_id for t in run.tasks} - run.shape.upstream.keys()
+    return {**run.shape.upstream, **dict.fromkeys(gone, frozenset())}

@@ -26,6 +26,6 @@ def may_start(facts: Facts, judgement: Judgement, task: Task) -> bool:
     return not bad_reads(judgement, task.run, task.task_id)
 
 
-def survivors_of(facts: Facts, run: Run) -> bool:
-    """Tell whether a process that the brake stopped in this run may still be alive."""
-    return any(t.task.run == run and facts.now < gone for t, gone in facts.survivors.items())
+def alive(facts: Facts, task: Task) -> bool:
+    """Tell whether the process of a try of it that the brake stopped may still live."""
+    return any(attempt.task == task and facts.now < gone for attempt, gone in facts.survivors.items())

@@ -101,7 +101,6 @@ class TestWhatACordNames:
         world.pulls("raw", at=2, severity=Severity.WARN)
         judged = world.judged()
         assert (dict(judged.bad), dict(judged.bad_partitions)) == ({}, {})
-        assert judged.warned(world.facts()) == {world.part("raw")}
         assert not world.plan_of(run).acts
 
     def test_raising_a_warning_to_stop_only_sets_the_severity(self, world: World) -> None:

@@ -118,7 +118,8 @@ def test_nothing_is_let_go_while_the_old_process_may_live(world: World) -> None:
     attempt = world.is_killed(run, start=2, at=3)
     world.survivors[attempt] = minute(10)
     world.releases(cord, FALSE_ALARM, at=4)
-    assert not world.plan_of(run, now=9).acts
+    plan = world.plan_of(run, now=9)
+    assert (plan.release, plan.unpark) == (False, ())
     assert world.plan_of(run, now=10).unpark == (world.task(run),)
 
 

@@ -13,7 +13,7 @@ from airflow.utils.sqlalchemy import UtcDateTime
 from alembic import op
 from sqlalchemy.dialects import mysql
 
-from airflow_lean_provider.store.models import EXACT
+EXACT = sa.String(250).with_variant(mysql.VARCHAR(250, collation="utf8mb4_bin"), "mysql", "mariadb")
 
 revision = "0001"
 down_revision = None
