@@ -42,6 +42,16 @@ class Verdict:
     figures: dict[str, object] = field(default_factory=dict)
 
 
+AIRFLOWS_OWN_TWIN = (
+    "SELECT 1 FROM asset_partition_dag_run q WHERE q.id <> p.id AND q.target_dag_id = p.target_dag_id "
+    "AND q.partition_key = p.partition_key AND abs(extract(epoch FROM q.created_at - p.created_at)) < 1"
+)
+"""
+Two assets published at the same moment: Airflow makes a pending row for each, since it locks only the asset
+(``assets/manager.py``, ``_lock_asset_model``), and each of them waits for ever for the other's event.
+"""
+
+
 class Judge:
     """
     Judges one play that has come to its end.
@@ -262,7 +272,7 @@ class Judge:
         rows = self.play.airflow.rows
         left = {
             "pending partition": "SELECT p.target_dag_id, p.partition_key FROM asset_partition_dag_run p "
-            "WHERE p.created_dag_run_id IS NULL",
+            f"WHERE p.created_dag_run_id IS NULL AND NOT EXISTS ({AIRFLOWS_OWN_TWIN})",
             "run": "SELECT dag_id, run_id, partition_key, state, run_after FROM dag_run "
             "WHERE state <> 'success'",
             "task": "SELECT dag_id, run_id, task_id, map_index, state, trigger_id FROM task_instance "
