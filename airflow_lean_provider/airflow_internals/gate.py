@@ -1,5 +1,7 @@
 """
-Seeing every start: one hook into the scheduler's own decision, before a task instance is scheduled.
+Seeing every start, and every pending row, where Airflow has no listener for them.
+
+Starts: one hook into the scheduler's own decision, before a task instance is scheduled.
 
 ``DagRun._get_ready_tis`` asks ``TaskInstance.get_failed_dep_statuses`` of every task instance that it is
 about to schedule: first tries, retries, reschedules, what a person cleared inside a running run, mapped
@@ -14,9 +16,11 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from airflow.models.asset import PartitionedAssetKeyLog
 from airflow.models.taskinstance import TaskInstance
 from airflow.ti_deps.dependencies_states import SCHEDULEABLE_STATES
 from airflow.ti_deps.deps.base_ti_dep import TIDepStatus
+from sqlalchemy import event
 
 if TYPE_CHECKING:
     from airflow.ti_deps.dep_context import DepContext
@@ -53,6 +57,12 @@ def install(judge: Judge) -> None:
 
     get_failed_dep_statuses.asks_andon = True  # type: ignore[attr-defined]
     TaskInstance.get_failed_dep_statuses = get_failed_dep_statuses  # type: ignore[method-assign]
+
+
+def tell_of_pending_rows(listener: Callable[[Any, Any, Any], None]) -> None:
+    """Call ``listener`` whenever Airflow notes an event for a partitioned consumer; once per process."""
+    if not event.contains(PartitionedAssetKeyLog, "after_insert", listener):
+        event.listen(PartitionedAssetKeyLog, "after_insert", listener)
 
 
 def _would_schedule(ti: TaskInstance, dep_context: DepContext | None) -> bool:

@@ -19,13 +19,10 @@ if TYPE_CHECKING:
 
 
 def _install() -> None:
-    from airflow.models.asset import PartitionedAssetKeyLog
-
     from airflow_lean_provider.airflow_internals import gate
 
-    if not event.contains(PartitionedAssetKeyLog, "after_insert", _on_key_logged):
-        event.listen(PartitionedAssetKeyLog, "after_insert", _on_key_logged)
     gate.install(_judge)
+    gate.tell_of_pending_rows(_on_key_logged)
 
 
 def _on_key_logged(mapper: Any, connection: Any, row: Any) -> None:
