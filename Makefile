@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+UI := airflow_lean_provider/ui
+BUNDLE := $(UI)/dist/main.js
 ARGS ?=
+N ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint format demo clean
+.PHONY: help venv ui wheel test simulate mutants lint format openapi demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,11 +17,27 @@ help: ## list the targets
 venv: $(INSTALLED) ## make .venv and install the package into it, editable, with all that development needs
 
 $(INSTALLED): pyproject.toml tools/make_venv.py
-	$(PYTHON) tools/make_venv.py $(VENV) --python "$$(command -v $(PYTHON))" --editable '.[dev]'
+	$(PYTHON) tools/make_venv.py $(VENV) --python "$$(command -v $(PYTHON))" --editable '.[dev]' --attempt '.[mariadb]'
 	@touch $@
 
-test: venv ## run all tests: SQLite, PostgreSQL, real Airflows, other interpreters (ARGS="-k word" for pytest)
+ui: $(BUNDLE) ## build the pages in Airflow's UI, with Node from the PATH or from pip
+
+$(BUNDLE): $(shell find $(UI)/src $(UI)/tests $(UI)/public -type f) $(wildcard $(UI)/*.json $(UI)/*.ts) tools/make_ui.py | $(INSTALLED)
+	$(BIN)/python tools/make_ui.py --test
+	@touch $@
+
+wheel: $(INSTALLED) $(BUNDLE) ## build the wheel, with the pages in it
+	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
+
+test: venv ## run all tests: SQLite, PostgreSQL, MariaDB, real Airflows, other interpreters (ARGS="-k word" for pytest)
+	-@$(MAKE) --no-print-directory ui
 	$(BIN)/python -m tests.run $(ARGS)
+
+simulate: venv ## play N random histories and judge them (N=100; ARGS="--interleaved --minutes 5")
+	$(BIN)/python -m tests.simulation -n $(N) $(ARGS)
+
+mutants: venv ## break the product in many ways, and see the simulation complain (ARGS="NAME..." for some)
+	$(BIN)/python -m tests.simulation.mutation $(ARGS)
 
 lint: venv ## ruff and mypy
 	$(BIN)/ruff check .
@@ -29,9 +48,13 @@ format: venv ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+openapi: venv ## write the OpenAPI document of the REST API anew
+	$(BIN)/python -m airflow_lean_provider.api.openapi
+
 demo: venv ## one bad hour in a real Airflow, and its repair (KEEP=1 leaves Airflow up)
+	-@$(MAKE) --no-print-directory ui
 	$(BIN)/python -m demo
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis $(UI)/dist $(UI)/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The Airflow plugin: listeners, and the sweeper in the api-server."""
+"""The Airflow plugin: listeners; REST API, pages and sweeper in the api-server."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
+from airflow_lean_provider import ui
 from airflow_lean_provider.compatibility import warn_if_untested
 from airflow_lean_provider.listeners import publications, runs
 
@@ -26,6 +27,7 @@ class LeanPlugin(AirflowPlugin):
     name = "lean"
     listeners = [runs, publications]  # noqa: RUF012 (as the base class declares it)
     fastapi_apps: list[Any] = _fastapi_apps()
+    react_apps: list[Any] = ui.react_apps()
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:

@@ -79,6 +79,45 @@ def get_provider_info() -> dict[str, Any]:
                         "example": None,
                         "default": "15",
                     },
+                    "pull_requires": {
+                        "description": (
+                            "The right that it takes to pull a cord, to raise it to stop, and to edit its "
+                            "reason: a method (GET, POST, PUT, DELETE) on asset or on dag, as the auth "
+                            "manager knows it. On dag: on the runs of a Dag that publishes or reads the "
+                            "asset."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "dag:PUT",
+                        "default": "asset:POST",
+                    },
+                    "release_requires": {
+                        "description": (
+                            "The right that it takes to release and to repair, and to declare bad data as "
+                            "good."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "dag:PUT",
+                        "default": "asset:PUT",
+                    },
+                    "acknowledge_requires": {
+                        "description": ("The right that it takes to acknowledge a cord."),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "dag:PUT",
+                        "default": "asset:POST",
+                    },
+                    "let_through_requires": {
+                        "description": (
+                            "The right that it takes to let a run read bad data, and to let one be "
+                            "repaired that asks first. On dag: on the runs of its own Dag."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "dag:PUT",
+                        "default": "dag:PUT",
+                    },
                 },
             },
         },

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from functools import cache
+from typing import Literal, NamedTuple, get_args
 
 from airflow.configuration import conf
 from airflow.exceptions import AirflowConfigException
@@ -52,9 +53,58 @@ def put_back_time() -> float:
     return _seconds("put_back_time", zero_allowed=False)
 
 
+Resource = Literal["asset", "dag"]
+Method = Literal["GET", "POST", "PUT", "DELETE"]
+
+
+class Right(NamedTuple):
+    """A right as Airflow's auth manager knows it: a method on assets, or on the runs of Dags."""
+
+    resource: Resource
+    method: Method
+
+
+SEEING = Right("asset", "GET")
+"""What it takes to see an asset, its partitions and the cords on it."""
+
+
+@cache
+def pull_requires() -> Right:
+    """[lean] pull_requires: the right, a method on assets or Dags, to pull, to raise and to edit a cord."""
+    return _right("pull_requires")
+
+
+@cache
+def release_requires() -> Right:
+    """[lean] release_requires: the right, a method on assets or Dags, to release, repair and declare."""
+    return _right("release_requires")
+
+
+@cache
+def acknowledge_requires() -> Right:
+    """[lean] acknowledge_requires: the right, a method on assets or Dags, to say that one is on it."""
+    return _right("acknowledge_requires")
+
+
+@cache
+def let_through_requires() -> Right:
+    """[lean] let_through_requires: the right, a method on assets or Dags, to let a run read bad data."""
+    return _right("let_through_requires")
+
+
 def forget() -> None:
     """Read every option anew when it is next asked for (tests)."""
-    for option in (clock_skew, settle_timeout, survival_time, sweep_interval, put_back_time):
+    for option in (
+        clock_skew,
+        settle_timeout,
+        survival_time,
+        sweep_interval,
+        put_back_time,
+        pull_requires,
+        release_requires,
+        acknowledge_requires,
+        let_through_requires,
+    ):
         option.cache_clear()
 
 
@@ -69,3 +119,13 @@ def _seconds(option: str, *, zero_allowed: bool = True) -> float:
         log.error("[%s] %s = %s is not usable, using %s seconds", _SECTION, option, value, default)
         return default
     return value
+
+
+def _right(option: str) -> Right:
+    default = str(get_provider_info()["config"][_SECTION]["options"][option]["default"])
+    for text in (conf.get(_SECTION, option, fallback=default), default):
+        resource, _, method = text.partition(":")
+        if resource in get_args(Resource) and method in get_args(Method):
+            return Right(resource, method)  # type: ignore[arg-type]
+        log.error("[%s] %s = %s is no right, using %s", _SECTION, option, text, default)
+    raise AssertionError("unreachable")

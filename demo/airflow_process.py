@@ -30,7 +30,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import psutil
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from demo.airflow_rest import AirflowRest
@@ -39,6 +39,11 @@ T = TypeVar("T")
 
 STARTUP_SECONDS = 120.0
 LOG_TAIL_LINES = 12
+CONNECT_ARGS: dict[str, dict[str, Any]] = {
+    "sqlite": {"timeout": 30},
+    "mysql": {"init_command": "SET time_zone = '+00:00'"},
+}
+"""By the kind of database: how it is asked, besides its URL."""
 
 
 class AirflowFailed(AssertionError):
@@ -252,8 +257,8 @@ class RunningAirflow:
     @cached_property
     def engine(self) -> Engine:
         """Airflow's own database."""
-        options = {"connect_args": {"timeout": 30}} if self.database.startswith("sqlite") else {}
-        return create_engine(self.database, poolclass=NullPool, **options)
+        backend = make_url(self.database).get_backend_name()
+        return create_engine(self.database, poolclass=NullPool, connect_args=CONNECT_ARGS.get(backend, {}))
 
     def rows(self, sql: str, **parameters: Any) -> Sequence[Any]:
         """

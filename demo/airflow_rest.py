@@ -10,7 +10,7 @@ import httpx
 
 class AirflowRest:
     """
-    A client of an Airflow in which everybody is an administrator.
+    A client of an Airflow in which everybody is an administrator, unless somebody logs in.
 
     :param url: the api-server's address
     """
@@ -22,6 +22,18 @@ class AirflowRest:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def log_in(self, user: str, password: str) -> str:
+        """
+        Do everything as one user from now on, and return their token.
+
+        :param user: the user's name
+        :param password: as the simple auth manager knows it
+        """
+        answer = self._client.post("/auth/token", json={"username": user, "password": password})
+        token: str = answer.raise_for_status().json()["access_token"]
+        self._client.headers["authorization"] = f"Bearer {token}"
+        return token
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         """

@@ -1,9 +1,9 @@
 """
 One pytest process, one metadata database: Airflow reads its configuration when it is imported.
 
-``ANDON_TEST_BACKEND`` chooses it, ``sqlite`` (default) or ``postgres``; ``make test`` runs both. What follows
-until the fixtures happens before Airflow is imported anywhere. The database has a folder or a name of its
-own, is migrated when the first test asks for it, and is gone at the end.
+``ANDON_TEST_BACKEND`` chooses it, ``sqlite`` (default), ``postgres`` or ``mariadb``; ``make test`` runs all.
+What follows until the fixtures happens before Airflow is imported anywhere. The database has a folder or a
+name of its own, is migrated when the first test asks for it, and is gone at the end.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.databases import NoPostgres, new_postgres_database, postgres_server, text_of
+from tests.databases import SERVED, NoServer, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy.orm import Session
 
-BACKENDS = ("sqlite", "postgres")
+BACKENDS = ("sqlite", *SERVED)
 BACKEND = os.environ.get("ANDON_TEST_BACKEND", "sqlite")
 
 # What a migration writes and tests only read.
@@ -39,10 +39,12 @@ def _choose_metadata_database() -> str:
     if BACKEND == "sqlite":
         return f"sqlite:///{_home / 'airflow.db'}"
     try:
-        server = _resources.enter_context(postgres_server())
-    except NoPostgres as reason:
-        raise pytest.UsageError(f"ANDON_TEST_BACKEND=postgres, but no PostgreSQL: {reason}") from None
-    return text_of(_resources.enter_context(new_postgres_database(server)))
+        server = _resources.enter_context(SERVED[BACKEND].server())
+    except NoServer as reason:
+        raise pytest.UsageError(
+            f"ANDON_TEST_BACKEND={BACKEND}, but no {SERVED[BACKEND].TITLE}: {reason}"
+        ) from None
+    return text_of(_resources.enter_context(SERVED[BACKEND].new_database(server)))
 
 
 def _isolate_airflow(home: Path, metadata_database: str) -> None:
@@ -80,9 +82,13 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what asks for another backend: it runs in the process that has that one."""
-    others = [name for name in BACKENDS if name != BACKEND]
-    elsewhere = [item for item in items if any(item.get_closest_marker(name) for name in others)]
+    """Leave out what asks for other backends: it runs in the processes that have those."""
+
+    def runs_here(item: pytest.Item) -> bool:
+        asked_for = [name for name in BACKENDS if item.get_closest_marker(name)]
+        return not asked_for or BACKEND in asked_for
+
+    elsewhere = [item for item in items if not runs_here(item)]
     if elsewhere:
         config.hook.pytest_deselected(items=elsewhere)
         items[:] = [item for item in items if item not in elsewhere]
@@ -90,7 +96,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def backend() -> str:
-    """The metadata database of this process: ``sqlite`` or ``postgres``."""
+    """The metadata database of this process: ``sqlite``, ``postgres`` or ``mariadb``."""
     return BACKEND
 
 
@@ -182,7 +188,8 @@ def _empty_tables() -> None:
             if name not in _SEED_TABLES and "alembic_version" not in name
         ]
         question = " UNION ALL ".join(
-            f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM {quote(name)})" for name in tables
+            f"SELECT '{name}' FROM (SELECT 1) one WHERE EXISTS (SELECT 1 FROM {quote(name)})"
+            for name in tables
         )
         filled = [quote(name) for name in connection.scalars(text(question))]
         if not filled:
@@ -191,6 +198,13 @@ def _empty_tables() -> None:
             # A session that a test left open makes this fail, not hang.
             connection.execute(text("SET LOCAL lock_timeout = '15s'"))
             connection.execute(text(f"TRUNCATE {', '.join(filled)} RESTART IDENTITY CASCADE"))
+            connection.commit()
+            return
+        if connection.dialect.name == "mysql":
+            connection.execute(text("SET foreign_key_checks = 0"))
+            for name in filled:
+                connection.execute(text(f"SET STATEMENT lock_wait_timeout = 15 FOR TRUNCATE {name}"))
+            connection.execute(text("SET foreign_key_checks = 1"))
             connection.commit()
             return
         connection.commit()  # SQLite ignores the pragma within a transaction

@@ -1,9 +1,10 @@
 """
 The whole test suite, as ``make test`` runs it: ``python -m tests.run [PYTEST ARGUMENT]...``.
 
-Unit, contract and integration tests once on SQLite and once on PostgreSQL, system tests once on PostgreSQL,
-and unit tests from the built wheel on every other supported interpreter of this machine. What could not run
-is said at the end; with ``CI=true`` a missing PostgreSQL is a failure.
+Contract and integration tests on PostgreSQL, and on SQLite and MariaDB those that may differ there; system
+tests on the servers, the simulation on PostgreSQL; unit tests here, and from the built wheel on every other
+supported interpreter of this machine. What could not run is said at the end; with ``CI=true``, a missing
+server is a failure.
 """
 
 from __future__ import annotations
@@ -13,14 +14,29 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from types import ModuleType
 
-from tests.databases import POSTGRES_VARIABLE, NoPostgres, postgres_server, server_version, text_of
+from tests.databases import SERVED, NoServer, postgres, text_of
 from tests.interpreters import build_wheel, other_interpreters, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 ON_SQLITE = {"ANDON_TEST_BACKEND": "sqlite"}
-SUITE = ("tests/unit", "tests/contract", "tests/integration", "-n", str(min(os.cpu_count() or 1, 4)))
+IN_PARALLEL = ("-n", str(min(os.cpu_count() or 1, 4)))
 """Every process of pytest has a database of its own."""
+ALL_OF_IT = ("tests/contract", "tests/integration")
+WHERE_DATABASES_DIFFER = (
+    "tests/contract",
+    *(
+        f"tests/integration/test_{what}.py"
+        for what in (
+            *("mariadb", "metadata_db_fixtures", "migrations", "keys", "racing", "failsafe", "holding"),
+            *("stopping", "absorbing", "repairing", "switch", "scopes", "unpartitioned", "children"),
+            *("doctor", "statements"),
+        )
+    ),
+)
+"""Locks, collations, statements and the times of rows; the rules are the same on every database."""
+PARTS = {"postgres": ALL_OF_IT, "mariadb": WHERE_DATABASES_DIFFER}
 
 
 class Recap:
@@ -63,26 +79,30 @@ def main() -> None:
     arguments = sys.argv[1:]
     recap = Recap()
     check_other_interpreters(recap, arguments)
-    recap.pytest("SQLite", *SUITE, *arguments, variables=ON_SQLITE)
-    run_on_postgres(recap, arguments)
+    recap.pytest(
+        "SQLite", "tests/unit", *WHERE_DATABASES_DIFFER, *IN_PARALLEL, *arguments, variables=ON_SQLITE
+    )
+    for backend, kind in SERVED.items():
+        run_on_server(backend, kind, recap, arguments)
     print("\n##### Recap")
     print("\n".join(recap.lines), flush=True)
     sys.exit(recap.failed)
 
 
-def run_on_postgres(recap: Recap, arguments: list[str]) -> None:
+def run_on_server(backend: str, kind: ModuleType, recap: Recap, arguments: list[str]) -> None:
     with ExitStack() as stack:
         try:
-            server = stack.enter_context(postgres_server())
-        except NoPostgres as reason:
+            server = stack.enter_context(kind.server())
+        except NoServer as reason:
             in_ci = os.environ.get("CI", "").lower() in ("true", "1")
-            recap.not_run("PostgreSQL, system tests", str(reason), failed=in_ci)
+            recap.not_run(f"{kind.TITLE}, system tests on it", str(reason), failed=in_ci)
             return
-        name = f"PostgreSQL {server_version(server)} at {server}"
-        variables = {"ANDON_TEST_BACKEND": "postgres", POSTGRES_VARIABLE: text_of(server)}
-        recap.pytest(name, *SUITE, *arguments, variables=variables)
-        if any(ROOT.glob("tests/system/**/test_*.py")):
-            recap.pytest(f"system tests, {name}", "tests/system", *arguments, variables=variables)
+        name = f"{kind.TITLE} {kind.version(server)} at {server}"
+        variables = {"ANDON_TEST_BACKEND": backend, kind.VARIABLE: text_of(server)}
+        recap.pytest(name, *PARTS[backend], *IN_PARALLEL, *arguments, variables=variables)
+        if kind is postgres:
+            recap.pytest(f"simulation, {name}", "tests/simulation", *arguments, variables=variables)
+        recap.pytest(f"system tests, {name}", "tests/system", *arguments, variables=variables)
 
 
 def check_other_interpreters(recap: Recap, arguments: list[str]) -> None:

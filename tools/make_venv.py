@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the environment")
     parser.add_argument("--editable", default=[], action="append", help="a project to install in place")
+    parser.add_argument("--attempt", default=[], action="append", help="the same, but no harm if it fails")
     parser.add_argument("requirements", nargs="*", help="as pip takes them")
     args = parser.parse_intermixed_args()
 
@@ -33,14 +34,26 @@ def main() -> None:
     uv = find_uv(args.python)
     if not python.exists():
         create(args.directory, args.python, uv)
-    environment = uv_environment(args.python)
+    if not install(requirements, python, args.python, uv):
+        sys.exit(f"cannot install {' '.join(requirements)} into {args.directory}")
+    for project in args.attempt:
+        if not install([f"--editable={project}"], python, args.python, uv):
+            print(f"{project} could not be installed; what needs it is left out", flush=True)
+
+
+def install(requirements: list[str], python: Path, model: str, uv: str | None) -> bool:
+    """
+    Install into the environment of ``python``.
+
+    :param model: the interpreter that it was made from, whose configuration of pip counts
+    """
+    environment = uv_environment(model)
     if uv and run(uv, "pip", "install", "--python", str(python), *requirements, env=environment):
-        return
+        return True
     print("uv is not available or failed; installing with pip, which takes longer", flush=True)
     if not run(str(python), "-m", "pip", "--version"):
         run(str(python), "-m", "ensurepip")
-    if not run(str(python), "-m", "pip", "install", "--quiet", *requirements):
-        sys.exit(f"cannot install {' '.join(requirements)} into {args.directory}")
+    return run(str(python), "-m", "pip", "install", "--quiet", *requirements)
 
 
 def require_supported(python: str) -> None:

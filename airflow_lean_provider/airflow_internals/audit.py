@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow._shared.timezones.timezone import utcnow
 from airflow.models.log import Log
-from sqlalchemy import insert
+from sqlalchemy import insert, select
+
+from airflow_lean_provider.rules.facts import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import Session
 
-    from airflow_lean_provider.rules.facts import Run, Task
+    from airflow_lean_provider.rules.facts import Task
 
 OWNER = "andon"
 
@@ -51,3 +56,29 @@ def write_entries(entries: Iterable[Entry], on: Session | Connection) -> None:
     ]
     if rows:
         on.execute(insert(Log.__table__), rows)
+
+
+_CORDS = re.compile(r"andon cord (\d+(?:, \d+)*)")
+
+
+def runs_of_cords(since: datetime | None, until: datetime | None, *, session: Session) -> dict[int, set[Run]]:
+    """
+    Return, by cord, the runs that were held, stopped or run again for it; ``airflow db clean`` forgets some.
+
+    :param since: when the first of the cords was pulled, None for no cord at all
+    :param until: when the last of them was closed, None if one is open
+    """
+    found: dict[int, set[Run]] = defaultdict(set)
+    if since is None:
+        return found
+    query = select(Log.dag_id, Log.run_id, Log.extra).where(
+        Log.event.in_(("andon hold", "andon stop", "andon repair")), Log.dttm >= since
+    )
+    if until is not None:
+        query = query.where(Log.dttm <= until)
+    for dag_id, run_id, extra in session.execute(query.distinct()):
+        named = _CORDS.fullmatch(extra or "")
+        if named and dag_id and run_id:
+            for cord in named[1].split(", "):
+                found[int(cord)].add(Run(dag_id, run_id))
+    return found

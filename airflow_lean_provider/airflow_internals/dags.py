@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import defaultdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.models.asset import (
+    AssetAliasModel,
     AssetModel,
+    DagScheduleAssetAliasReference,
     DagScheduleAssetNameReference,
     DagScheduleAssetReference,
     DagScheduleAssetUriReference,
+    TaskInletAssetReference,
     TaskOutletAssetReference,
+    alias_association_table,
 )
 from airflow.models.dag import DagModel, DagTag
 from airflow.models.dag_version import DagVersion
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.partition_mappers.base import is_rollup
+from airflow.serialization.decoders import decode_partition_mapper
 from sqlalchemy import func, select, union
 
-from airflow_lean_provider.rules.facts import DagShape, Partition
+from airflow_lean_provider.airflow_internals.ports import (
+    ByIdentity,
+    Outlets,
+    assets_meant,
+    inlets_of,
+    outlets_of,
+)
+from airflow_lean_provider.assets import READS
+from airflow_lean_provider.rules.facts import DagShape
+from airflow_lean_provider.store.models import InletReference
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
 
     from airflow.serialization.definitions.dag import SerializedDAG
     from sqlalchemy import ColumnElement
@@ -33,6 +49,16 @@ log = logging.getLogger(__name__)
 
 ADVISORY_TAG = "andon:advisory"
 """A Dag with this tag is told, not held."""
+
+
+class Inlet(NamedTuple):
+    """One task that has one asset as an inlet."""
+
+    dag_id: str
+    task_id: str
+    asset: int
+    name: str
+    uri: str
 
 
 class Schedule(NamedTuple):
@@ -46,7 +72,7 @@ class Schedule(NamedTuple):
 
 
 def schedules_on(assets: Iterable[int], *, session: Session) -> list[Schedule]:
-    """Return the Dags that are scheduled on the assets, by themselves, by name or by uri."""
+    """Return the Dags that are scheduled on the assets, by themselves, by name, by uri or by an alias."""
     wanted = set(assets)
     return _schedules(AssetModel.id.in_(wanted), session) if wanted else []
 
@@ -57,11 +83,18 @@ def schedules_of(dag_ids: Collection[str], *, session: Session) -> list[Schedule
 
 
 def _schedules(condition: ColumnElement[bool], session: Session) -> list[Schedule]:
-    """Read the three tables of references (``dag_processing/collection.py``) in one statement."""
-    references = (
+    """Read the four tables of references (``dag_processing/collection.py``) in one statement."""
+    of_alias = alias_association_table.c
+    references: tuple[tuple[Any, ColumnElement[bool]], ...] = (
         (DagScheduleAssetReference, DagScheduleAssetReference.asset_id == AssetModel.id),
         (DagScheduleAssetNameReference, DagScheduleAssetNameReference.name == AssetModel.name),
         (DagScheduleAssetUriReference, DagScheduleAssetUriReference.uri == AssetModel.uri),
+        (
+            DagScheduleAssetAliasReference,
+            DagScheduleAssetAliasReference.alias_id.in_(
+                select(of_alias.alias_id).where(of_alias.asset_id == AssetModel.id)
+            ),
+        ),
     )
     rows = session.execute(
         union(
@@ -84,6 +117,37 @@ def _schedules(condition: ColumnElement[bool], session: Session) -> list[Schedul
     return [Schedule(*row) for row in rows]
 
 
+def inlets_on(assets: Iterable[int], *, session: Session) -> list[Inlet]:
+    """Return the tasks that have one of the assets as an inlet, by itself, by name, by uri or by an alias."""
+    wanted = set(assets)
+    if not wanted:
+        return []
+    of_alias = alias_association_table.c
+    aliases = (
+        select(AssetAliasModel.name)
+        .join(of_alias.alias_id.table, of_alias.alias_id == AssetAliasModel.id)
+        .where(of_alias.asset_id == AssetModel.id)
+    )
+    references: tuple[tuple[Any, ColumnElement[bool]], ...] = (
+        (TaskInletAssetReference, TaskInletAssetReference.asset_id == AssetModel.id),
+        (InletReference, (InletReference.kind == "name") & (InletReference.value == AssetModel.name)),
+        (InletReference, (InletReference.kind == "uri") & (InletReference.value == AssetModel.uri)),
+        (InletReference, (InletReference.kind == "alias") & InletReference.value.in_(aliases)),
+    )
+    rows = session.execute(
+        union(
+            *(
+                select(reference.dag_id, reference.task_id, AssetModel.id, AssetModel.name, AssetModel.uri)
+                .select_from(AssetModel)
+                .join(reference, refers)
+                .where(AssetModel.id.in_(wanted))
+                for reference, refers in references
+            )
+        )
+    )
+    return [Inlet(*row) for row in rows]
+
+
 def producers_of(assets: Iterable[int], *, session: Session) -> dict[int, set[str]]:
     """Return, by asset, the Dags a task of which has it as an outlet."""
     wanted = set(assets)
@@ -98,6 +162,11 @@ def producers_of(assets: Iterable[int], *, session: Session) -> dict[int, set[st
     return found
 
 
+def is_advisory(dag_id: str) -> ColumnElement[bool]:
+    """Return the condition that the Dag has the tag, as it was last parsed."""
+    return select(DagTag.dag_id).where(DagTag.name == ADVISORY_TAG, DagTag.dag_id == dag_id).exists()
+
+
 class Dags:
     """
     The Dags as last serialized, each loaded once however often it is asked for.
@@ -108,23 +177,15 @@ class Dags:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._shapes: dict[str, DagShape] = {}
+        self._outlets: dict[str, Outlets] = {}
         self._dags: dict[str, SerializedDAG | None] = {}
 
     def load(self, dag_ids: Iterable[str]) -> None:
         """Load what is missing of these Dags, in a number of statements that does not depend on theirs."""
-        missing = sorted(set(dag_ids) - self._dags.keys())
+        missing = sorted(set(dag_ids) - self._shapes.keys())
         if not missing:
             return
-        self._dags.update(_serialized(missing, self._session))
-        outlets: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
-        for dag_id, task_id, asset in self._session.execute(
-            select(
-                TaskOutletAssetReference.dag_id,
-                TaskOutletAssetReference.task_id,
-                TaskOutletAssetReference.asset_id,
-            ).where(TaskOutletAssetReference.dag_id.in_(missing))
-        ):
-            outlets[dag_id][task_id].add(asset)
+        self._load_outlets(missing)
         advisory = set(
             self._session.scalars(
                 select(DagTag.dag_id).where(DagTag.name == ADVISORY_TAG, DagTag.dag_id.in_(missing))
@@ -137,38 +198,69 @@ class Dags:
             )
         }
         for dag_id in missing:
-            dag = self._dags.get(dag_id)
+            dag, outlets = self._dags.get(dag_id), self._outlets[dag_id]
             self._shapes[dag_id] = DagShape(
                 upstream=_upstream(dag) if dag is not None else {},
-                outlets={t: frozenset(assets) for t, assets in outlets[dag_id].items()},
+                outlets=outlets.of_task,
+                may_publish=outlets.assets,
                 teardowns=frozenset(t.task_id for t in dag.tasks if t.is_teardown) if dag else frozenset(),
                 scaffold=_scaffold(dag) if dag else {},
                 advisory=dag_id in advisory,
                 owner=owners.get(dag_id) or "",
+                asks=outlets.asks,
+                finishes=outlets.finishes,
             )
+
+    def _load_outlets(self, dag_ids: Collection[str]) -> None:
+        missing = sorted(set(dag_ids) - self._outlets.keys())
+        self._dags.update(_serialized([d for d in missing if d not in self._dags], self._session))
+        self._outlets |= outlets_of({d: self._dags[d] for d in missing}, session=self._session)
+
+    def outlets(self, dag_id: str) -> Outlets:
+        """Return what the tasks of the Dag publish; of a Dag that is gone, nothing."""
+        if dag_id not in self._outlets:
+            self._load_outlets([dag_id])
+        return self._outlets[dag_id]
 
     def shape(self, dag_id: str) -> DagShape:
         """Return the shape of the Dag; of a Dag that is gone, an empty one."""
-        self.load([dag_id])
+        if dag_id not in self._shapes:
+            self.load([dag_id])
         return self._shapes[dag_id]
 
-    def source_partitions(self, schedules: Iterable[Schedule], key: str) -> frozenset[Partition]:
-        """
-        Return what a run of the Dag with this key reads, where that can be told from the key.
+    def _serialized(self, dag_id: str) -> SerializedDAG | None:
+        if dag_id not in self._dags:
+            self._dags.update(_serialized([dag_id], self._session))
+        return self._dags[dag_id]
 
-        Where it cannot (a mapper that has no inverse), the asset as a whole stands for "something else".
+    def has_timeout(self, dag_id: str) -> bool:
+        """Tell whether runs of the Dag time out."""
+        dag = self._serialized(dag_id)
+        return dag is not None and dag.dagrun_timeout is not None
+
+    def inlets(self, dag_id: str) -> list[Inlet]:
+        """Return the inlets of the Dag's tasks, references by name, uri and alias resolved."""
+        dag = self._serialized(dag_id)
+        if dag is None:
+            return []
+        meant = assets_meant(inlets_of(ByIdentity(dag)), session=self._session)
+        return list(dict.fromkeys(Inlet(dag_id, m.of, m.asset, m.name, m.uri) for m in meant))
+
+    def keys_read(self, inlet: Inlet, key: str | None, period: datetime | None) -> frozenset[str] | None:
         """
-        found: set[Partition] = set()
-        for schedule in schedules:
-            self.load([schedule.dag_id])
-            dag = self._dags.get(schedule.dag_id)
-            keys = (
-                _source_keys(_ByIdentity(dag), schedule.name, schedule.uri, key)
-                if dag is not None
-                else frozenset()
-            )
-            found |= {Partition(schedule.asset, k) for k in keys} or {Partition(schedule.asset, None)}
-        return frozenset(found)
+        Return the keys that the task reads of its inlet as its author declares, None if they do not.
+
+        :param key: the run's own key
+        :param period: what stands for it in a run without a key: the start of its data interval
+        """
+        dag = self._serialized(inlet.dag_id)
+        if dag is None:
+            return None
+        if key is None and period is None:
+            return None
+        if key is None and period is not None:
+            key = period.astimezone(dag.timezone).strftime(PERIOD_FORMAT)
+        return _declared_keys(ByIdentity(dag), inlet.task_id, inlet.name, inlet.uri, key)
 
     def target_keys(self, schedule: Schedule, key: str | None) -> frozenset[str]:
         """
@@ -177,11 +269,10 @@ class Dags:
         If the mapper raises for a key, Airflow does not deliver it, and nobody reads it through this mapper
         (``AssetManager._queue_partitioned_dags``).
         """
-        self.load([schedule.dag_id])
-        dag = self._dags.get(schedule.dag_id)
+        dag = self._serialized(schedule.dag_id)
         if dag is None or key is None or not schedule.partitioned:
             return frozenset()
-        return _map_key(_ByIdentity(dag), schedule.name, schedule.uri, key)
+        return _map_key(ByIdentity(dag), schedule.name, schedule.uri, key)
 
 
 def latest_dag(dag_id: str, *, session: Session) -> SerializedDAG | None:
@@ -246,14 +337,12 @@ def _upstream(dag: SerializedDAG) -> dict[str, frozenset[str]]:
     return {task.task_id: frozenset(task.get_flat_relative_ids(upstream=True)) for task in dag.tasks}
 
 
-class _ByIdentity(NamedTuple):
-    """A deserialized Dag never changes, and compares by identity (``attrs.define(eq=False)``)."""
-
-    dag: Any
+PERIOD_FORMAT = "%Y-%m-%dT%H:%M:%S"
+"""The default ``input_format`` of Airflow's temporal mappers, and ``key_format`` of partitioned crons."""
 
 
 @lru_cache(maxsize=100_000)
-def _map_key(of: _ByIdentity, name: str, uri: str, key: str) -> frozenset[str]:
+def _map_key(of: ByIdentity, name: str, uri: str, key: str) -> frozenset[str]:
     timetable: Any = of.dag.timetable
     try:
         mapped = timetable.get_partition_mapper(name=name, uri=uri).to_downstream(key)
@@ -263,14 +352,21 @@ def _map_key(of: _ByIdentity, name: str, uri: str, key: str) -> frozenset[str]:
         return frozenset()
 
 
-@lru_cache(maxsize=10_000)
-def _source_keys(of: _ByIdentity, name: str, uri: str, key: str) -> frozenset[str]:
-    timetable: Any = of.dag.timetable
-    try:
-        mapper = timetable.get_partition_mapper(name=name, uri=uri)
-        if is_rollup(mapper):
-            return frozenset(mapper.to_upstream(key))
-        return frozenset((key,)) if mapper.to_downstream(key) == key else frozenset()
-    except Exception:  # a mapper is a Dag author's code
-        log.debug("The mapper of %s does not say what %r reads", of.dag.dag_id, key, exc_info=True)
-        return frozenset()
+@lru_cache(maxsize=100_000)
+def _declared_keys(of: ByIdentity, task_id: str, name: str, uri: str, key: str) -> frozenset[str] | None:
+    if not of.dag.has_task(task_id):
+        return None
+    for port in of.dag.get_task(task_id).inlets:
+        declared = port.get(READS) if isinstance(port, dict) else None
+        if declared is None or (declared["name"], declared["uri"]) != (name, uri):
+            continue
+        try:
+            mapper = decode_partition_mapper(json.loads(declared["mapper"]))
+            mapped = mapper.to_upstream(key) if is_rollup(mapper) else mapper.to_downstream(key)
+            return frozenset((mapped,)) if isinstance(mapped, str) else frozenset(map(str, mapped))
+        except Exception:  # a mapper is a Dag author's code: where it does not say, everything may be read
+            log.warning(
+                "What %s.%s reads of %s for %r is not known", of.dag.dag_id, task_id, name, key, exc_info=True
+            )
+            return None
+    return None

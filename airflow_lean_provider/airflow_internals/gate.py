@@ -16,10 +16,13 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from airflow.models.asset import PartitionedAssetKeyLog
+from airflow.models.asset import AssetEvent, PartitionedAssetKeyLog
+from airflow.models.dagrun import DagRun
+from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.ti_deps.dependencies_states import SCHEDULEABLE_STATES
 from airflow.ti_deps.deps.base_ti_dep import TIDepStatus
+from airflow.utils.session import NEW_SESSION, provide_session
 from sqlalchemy import event
 
 if TYPE_CHECKING:
@@ -63,6 +66,40 @@ def tell_of_pending_rows(listener: Callable[[Any, Any, Any], None]) -> None:
     """Call ``listener`` whenever Airflow notes an event for a partitioned consumer; once per process."""
     if not event.contains(PartitionedAssetKeyLog, "after_insert", listener):
         event.listen(PartitionedAssetKeyLog, "after_insert", listener)
+
+
+def tell_of_publications(listener: Callable[[Any, Any, Any], None]) -> None:
+    """Call ``listener`` whenever an asset event is written, in its transaction; once per process."""
+    if not event.contains(AssetEvent, "after_insert", listener):
+        event.listen(AssetEvent, "after_insert", listener)
+
+
+def tell_of_serialized_dags(listener: Callable[[str, dict[str, Any], Session], None]) -> None:
+    """
+    Call ``listener`` whenever a Dag is serialized into the database anew; once per process.
+
+    SQLAlchemy has no event for it: a Dag without task instances is rewritten by a plain UPDATE
+    (``SerializedDagModel.write_dag``).
+    """
+    original: Any = SerializedDagModel.write_dag
+    if getattr(original, "tells_andon", False):
+        return
+
+    @provide_session
+    def write_dag(cls: Any, dag: Any, *args: Any, session: Session = NEW_SESSION, **options: Any) -> bool:
+        written: bool = original(dag, *args, session=session, **options)
+        if written:
+            listener(dag.dag_id, dag.data, session)
+        return written
+
+    write_dag.tells_andon = True  # type: ignore[attr-defined]
+    SerializedDagModel.write_dag = classmethod(functools.wraps(original)(write_dag))  # type: ignore[assignment,method-assign]
+
+
+def tell_of_child_runs(listener: Callable[[Any, Any, Any], None]) -> None:
+    """Call ``listener`` whenever a Dag run is written for the first time; once per process."""
+    if not event.contains(DagRun, "after_insert", listener):
+        event.listen(DagRun, "after_insert", listener)
 
 
 def _would_schedule(ti: TaskInstance, dep_context: DepContext | None) -> bool:

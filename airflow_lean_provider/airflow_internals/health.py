@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import timedelta
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow.configuration import conf
 from airflow.jobs.job import Job, JobState
 from airflow.listeners.listener import get_listener_manager
-from airflow.models.asset import PartitionedAssetKeyLog
+from airflow.models.asset import AssetEvent, PartitionedAssetKeyLog
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.pool import Pool
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
+from airflow.utils.sqlalchemy import with_row_locks
 from airflow.utils.state import DagRunState, TaskInstanceState
-from sqlalchemy import event, select, tuple_
+from sqlalchemy import event, select, text, tuple_
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import configure_mappers
 
 from airflow_lean_provider.airflow_internals.holding import HELD_UNTIL
-from airflow_lean_provider.airflow_internals.lineage import chunks
+from airflow_lean_provider.airflow_internals.statements import chunks
 from airflow_lean_provider.rules.facts import Run, Task
 
 if TYPE_CHECKING:
@@ -30,6 +34,14 @@ if TYPE_CHECKING:
 
 SCHEDULER, TRIGGERER, DAG_PROCESSOR = "SchedulerJob", "TriggererJob", "DagProcessorJob"
 
+NEVER_COMES_ROUND = timedelta(days=365)
+"""No scheduler runs that long without a restart."""
+
+_ASKS_WHETHER_WITH_DELETE_IS_KNOWN = (
+    "EXPLAIN WITH one AS (SELECT 1 AS id) DELETE FROM asset_active "
+    "WHERE EXISTS (SELECT 1 FROM one WHERE one.id = 0)"
+)
+
 
 class Component(NamedTuple):
     """One process that writes heartbeats into the ``job`` table, ended ones left out."""
@@ -38,6 +50,29 @@ class Component(NamedTuple):
     hostname: str
     heartbeat: datetime | None
     alive: bool
+
+
+class UsedLimit(NamedTuple):
+    """
+    How much holds use of one of Airflow's own limits.
+
+    :param dag_id: None for a pool
+    :param of: the Dag, task or pool
+    :param unit: which limit of it
+    """
+
+    dag_id: str | None
+    of: str
+    used: int
+    limit: int
+    unit: str
+
+    @property
+    def is_full(self) -> bool:
+        return self.used >= self.limit
+
+    def __str__(self) -> str:
+        return f"{self.of}: {self.used} of {self.limit} {self.unit}"
 
 
 class ParkedState(NamedTuple):
@@ -65,6 +100,36 @@ def components(*, session: Session) -> list[Component]:
     ]
 
 
+def takes_row_locks(*, session: Session) -> bool:
+    """
+    Return whether Airflow locks the rows that its schedulers take up.
+
+    Not on SQLite, not on MariaDB, and nowhere with ``[scheduler] use_row_level_locking`` off
+    (``with_row_locks`` in ``airflow/utils/sqlalchemy.py``).
+    """
+    locking = with_row_locks(select(DagRun.id), session, skip_locked=True)
+    return "FOR " in str(locking.compile(dialect=session.get_bind().dialect))
+
+
+def dies_of_asset_cleanup(*, session: Session) -> bool:
+    """
+    Return whether the scheduler's clean-up of assets fails on this database, and the scheduler with it.
+
+    MariaDB does not know ``WITH ... DELETE`` (``_orphan_unreferenced_assets`` in
+    ``airflow/jobs/scheduler_job_runner.py``). An interval that never comes round avoids it.
+    """
+    if session.get_bind().dialect.name != "mysql":
+        return False
+    if conf.getfloat("scheduler", "parsing_cleanup_interval") >= NEVER_COMES_ROUND.total_seconds():
+        return False
+    try:
+        with session.begin_nested():
+            session.execute(text(_ASKS_WHETHER_WITH_DELETE_IS_KNOWN))
+    except ProgrammingError:
+        return True
+    return False
+
+
 def missing_hooks() -> list[str]:
     """Return what is not in place in this process, of that which every Airflow process should have."""
     from airflow_lean_provider.airflow_internals import gate
@@ -81,6 +146,8 @@ def missing_hooks() -> list[str]:
         "the hook on publications": event.contains(
             PartitionedAssetKeyLog, "after_insert", hooks._on_key_logged
         ),
+        "the hook on asset events": event.contains(AssetEvent, "after_insert", hooks._on_published),
+        "the hook on serialized Dags": hasattr(SerializedDagModel.write_dag, "tells_andon"),
         f"the gate before every start (dependency {gate.DEPENDENCY!r})": hasattr(
             TaskInstance.get_failed_dep_statuses, "asks_andon"
         ),
@@ -127,9 +194,9 @@ def is_parked(found: ParkedState | None) -> bool:
     return found is not None and found.state == TaskInstanceState.DEFERRED and not found.has_trigger
 
 
-def used_up(held: Collection[Run], parked: Collection[Task], *, session: Session) -> list[str]:
+def used_up(held: Collection[Run], parked: Collection[Task], *, session: Session) -> list[UsedLimit]:
     """
-    Name what holds use up of Airflow's own limits, one line for each Dag, task and pool.
+    Name what holds use up of Airflow's own limits, of each Dag, task and pool.
 
     A parked task leaves its run RUNNING, and a held run stays QUEUED: the former counts towards
     ``max_active_runs`` of every Dag, the latter only of one that makes runs by the clock
@@ -143,7 +210,7 @@ def used_up(held: Collection[Run], parked: Collection[Task], *, session: Session
     ]
 
 
-def _used_runs(held: Collection[Run], parked: Collection[Run], session: Session) -> list[str]:
+def _used_runs(held: Collection[Run], parked: Collection[Run], session: Session) -> list[UsedLimit]:
     of_dag: dict[str, set[Run]] = defaultdict(set)
     for run in parked:
         of_dag[run.dag_id].add(run)
@@ -163,23 +230,24 @@ def _used_runs(held: Collection[Run], parked: Collection[Run], session: Session)
         ):
             used = len(of_dag[dag_id]) + (len(queued[dag_id]) if by_clock else 0)
             if limit and used:
-                said.append(f"{dag_id}: {used} of {limit} max_active_runs")
+                said.append(UsedLimit(dag_id, dag_id, used, limit, "max_active_runs"))
     return said
 
 
-def _used_task_limits(parked: Collection[Task], session: Session) -> list[str]:
+def _used_task_limits(parked: Collection[Task], session: Session) -> list[UsedLimit]:
     counts: dict[tuple[str, str], list[Task]] = defaultdict(list)
     for task in parked:
         counts[task.dag_id, task.task_id].append(task)
     limits = _task_limits({dag_id for dag_id, _ in counts}, session)
     said = []
     for (dag_id, task_id), tasks in sorted(counts.items()):
+        of = f"{dag_id}.{task_id}"
         per_dag, per_run = limits.get((dag_id, task_id), (None, None))
         if per_dag:
-            said.append(f"{dag_id}.{task_id}: {len(tasks)} of {per_dag} max_active_tis_per_dag")
+            said.append(UsedLimit(dag_id, of, len(tasks), per_dag, "max_active_tis_per_dag"))
         if per_run:
             most = max(sum(1 for t in tasks if t.run == run) for run in {t.run for t in tasks})
-            said.append(f"{dag_id}.{task_id}: {most} of {per_run} max_active_tis_per_dagrun in one run")
+            said.append(UsedLimit(dag_id, of, most, per_run, "max_active_tis_per_dagrun in one run"))
     return said
 
 
@@ -200,7 +268,7 @@ def _task_limits(
     return found
 
 
-def _used_pools(parked: Collection[Task], session: Session) -> list[str]:
+def _used_pools(parked: Collection[Task], session: Session) -> list[UsedLimit]:
     used: dict[tuple[str, int], int] = defaultdict(int)
     for some in chunks(sorted(parked)):
         for pool, slots, needed in session.execute(
@@ -214,4 +282,7 @@ def _used_pools(parked: Collection[Task], session: Session) -> list[str]:
             )
         ):
             used[str(pool), slots] += needed
-    return [f"pool {pool}: {count} of {slots} slots" for (pool, slots), count in sorted(used.items())]
+    return [
+        UsedLimit(None, f"pool {pool}", count, slots, "slots")
+        for (pool, slots), count in sorted(used.items())
+    ]

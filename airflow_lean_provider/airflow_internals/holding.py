@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from airflow._shared.timezones.timezone import utcnow
 from airflow.configuration import conf
 from airflow.models.dagrun import DagRun
+from airflow.models.hitl import HITLDetail
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.state import DagRunState, State, TaskInstanceState
 from airflow.utils.types import DagRunType
-from sqlalchemy import select, tuple_
+from sqlalchemy import delete, inspect, select, tuple_
 
-from airflow_lean_provider.airflow_internals.lineage import chunks
+from airflow_lean_provider.airflow_internals.statements import chunks
 from airflow_lean_provider.rules.facts import Run, Task
 
 if TYPE_CHECKING:
@@ -70,6 +71,31 @@ def lock_tasks(tasks: Collection[Task], *, session: Session) -> dict[Task, TaskI
         ).unique():
             locked[Task(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)] = ti
     return locked
+
+
+def lock_start(dag_run: DagRun, *, session: Session) -> bool:
+    """
+    Lock a run that the scheduler is about to start, as it does itself but on MariaDB (``with_row_locks``).
+
+    It does not wait: it may have what others wait for.
+
+    :return: False if somebody else has it, or has held it since the scheduler read it; it is read anew then,
+        and stays in the queue
+    """
+    connection = session.connection()
+    if connection.dialect.name != "mysql" or getattr(connection.dialect, "supports_for_update_of", False):
+        return True
+    found = connection.execute(
+        select(DagRun.run_after).where(DagRun.id == dag_run.id).with_for_update(skip_locked=True)
+    ).first()
+    as_read: datetime = inspect(dag_run).committed_state.get("run_after", dag_run.run_after)
+    if found is not None and found.run_after == as_read:
+        return True
+    with session.no_autoflush:
+        session.refresh(dag_run)
+    if dag_run.state != DagRunState.QUEUED:
+        dag_run.set_state(DagRunState.QUEUED)
+    return False
 
 
 def hold(dag_run: DagRun) -> datetime:
@@ -126,6 +152,22 @@ def let_go(dag_run: DagRun, run_after: datetime) -> bool:
         return False
     dag_run.run_after = run_after
     return True
+
+
+def is_timed(dag_run: DagRun) -> bool:
+    """Tell whether Airflow counts the time of the run towards its time-out."""
+    return dag_run.state == DagRunState.RUNNING and dag_run.start_date is not None
+
+
+def stop_clock(dag_run: DagRun) -> None:
+    """Let no time count towards the time-out of a running run: one without a start has none."""
+    dag_run.start_date = None
+
+
+def start_clock(dag_run: DagRun, start: datetime) -> None:
+    """Undo :func:`stop_clock`, unless somebody else has ended or started the run meanwhile."""
+    if dag_run.state == DagRunState.RUNNING and dag_run.start_date is None:
+        dag_run.start_date = start
 
 
 def tears_down(dag_run: DagRun, teardowns: Collection[str], *, session: Session) -> bool:
@@ -204,6 +246,20 @@ def park(ti: TaskInstance) -> bool:
     return True
 
 
+def withdraw_questions(tis: Iterable[TaskInstance], *, session: Session) -> None:
+    """
+    Ask people no longer what parked task instances have asked them; they ask again when they run again.
+
+    An answer would make a task instance that is DEFERRED, with or without a trigger, SCHEDULED in the
+    api-server, and the scheduler asks nobody about what is SCHEDULED (``core_api/routes/public/hitl.py``).
+    """
+    for some in chunks([ti.id for ti in tis]):
+        session.execute(
+            delete(HITLDetail).where(HITLDetail.ti_id.in_(some)),
+            execution_options={"synchronize_session": False},
+        )
+
+
 def schedule(ti: TaskInstance) -> None:
     """
     Have the task instance run whatever it depends on, as ``DagRun.schedule_tis`` does with what is ready.
@@ -230,6 +286,20 @@ def unpark(ti: TaskInstance) -> bool:
 def is_parked(ti: TaskInstance) -> bool:
     """Tell whether the task instance stands as :func:`park` has put it."""
     return ti.state == TaskInstanceState.DEFERRED and ti.trigger_id is None
+
+
+def leave_out(ti: TaskInstance) -> bool:
+    """
+    Skip one task instance that has not begun; what follows it is judged by its trigger rule.
+
+    :return: False if it has begun or ended meanwhile, and was left alone
+    """
+    if ti.state is not None and not is_parked(ti):
+        return False
+    ti.state = TaskInstanceState.SKIPPED
+    ti.start_date = ti.start_date or utcnow()
+    ti.end_date = utcnow()
+    return True
 
 
 def end_as_skipped(dag_run: DagRun, tis: Iterable[TaskInstance]) -> None:

@@ -41,7 +41,9 @@ def carry_out(
 
     :param dag_runs: the locked Dag runs
     """
-    touched = {t for p in plans for t in (*p.stop, *p.pull_back, *p.park, *p.unpark, *p.tear_down)}
+    touched = {
+        t for p in plans for t in (*p.stop, *p.pull_back, *p.park, *p.unpark, *p.tear_down, *p.leave_out)
+    }
     skipped = [p.run for p in plans if p.skip]
     touched |= {t for tasks in holding.task_instances_of(skipped, session=session).values() for t in tasks}
     tis = holding.lock_tasks(touched, session=session)
@@ -55,14 +57,7 @@ def carry_out(
         if plan.hold:
             _hold(plan, dag_run, scene, trail, session)
         _park(plan, tis, scene, trail, session)
-        for task in plan.tear_down:
-            if task in tis:
-                holding.schedule(tis[task])
-                trail.append(Entry("andon teardown", plan.run, because(plan), task))
-        for task in set(plan.unpark) - set(plan.tear_down):
-            if task in tis:
-                holding.unpark(tis[task])
-                trail.append(Entry("andon release", plan.run, "", task))
+        _let_go(plan, tis, trail)
         if plan.release or (plan.skip and scene.facts.runs[plan.run].held):
             _release(plan.run, dag_run, scene, trail)
         if plan.skip:
@@ -80,9 +75,23 @@ def carry_out(
     session.flush()
 
 
+def _let_go(plan: RunPlan, tis: Mapping[Task, Any], trail: list[Entry]) -> None:
+    for task in plan.tear_down:
+        if task in tis:
+            holding.schedule(tis[task])
+            trail.append(Entry("andon teardown", plan.run, because(plan), task))
+    for task in set(plan.unpark) - set(plan.tear_down):
+        if task in tis:
+            holding.unpark(tis[task])
+            trail.append(Entry("andon release", plan.run, "", task))
+    for task in plan.leave_out:
+        if task in tis and holding.leave_out(tis[task]):
+            trail.append(Entry("andon skip", plan.run, "all that it reads was withdrawn", task))
+
+
 def _note(plans: Collection[RunPlan], dag_runs: Mapping[Run, Any], scene: Scene, session: Session) -> None:
     """Say on the runs' own pages why they wait, and no longer when they do not."""
-    held = {dag_runs[p.run].id: _why(p, scene) for p in plans if p.hold}
+    held = {dag_runs[p.run].id: note_of(p, scene) for p in plans if p.hold}
     skipped = {
         dag_runs[p.run].id: "has another run of this partition do the work of this one."
         for p in plans
@@ -92,7 +101,8 @@ def _note(plans: Collection[RunPlan], dag_runs: Mapping[Run, Any], scene: Scene,
     notes.write_notes(held | skipped, session)
 
 
-def _why(plan: RunPlan, scene: Scene) -> str:
+def note_of(plan: RunPlan, scene: Scene) -> str:
+    """Say on a run's own page why it is held."""
     reasons = {c.cord: scene.reasons.get(c.cord, "") for c in plan.causes if c.cord}
     told = "; ".join(f"{cord}: {reason}" for cord, reason in sorted(reasons.items()))
     return f"{told or '(half-written data)'} - held; 'airflow andon why {plan.run.dag_id} {plan.run.run_id}'"
@@ -159,11 +169,12 @@ def survival_time() -> timedelta:
 
 
 def _park(plan: RunPlan, tis: Mapping[Task, Any], scene: Scene, trail: list[Entry], session: Session) -> None:
-    for task in plan.park:
-        if task in tis and holding.park(tis[task]):
-            if task not in scene.parked:
-                session.add(ParkedTask(**task._asdict(), parked_at=now()))
-            trail.append(Entry("andon hold", plan.run, because(plan), task))
+    parked = [task for task in plan.park if task in tis and holding.park(tis[task])]
+    for task in parked:
+        if task not in scene.parked:
+            session.add(ParkedTask(**task._asdict(), parked_at=now()))
+        trail.append(Entry("andon hold", plan.run, because(plan), task))
+    holding.withdraw_questions([tis[task] for task in parked], session=session)
 
 
 def _forget_parked(tasks: Collection[Task], session: Session) -> None:
@@ -192,7 +203,8 @@ def _hold(plan: RunPlan, dag_run: Any, scene: Scene, trail: list[Entry], session
         )
         session.add(affected)
         scene.affected[plan.run] = affected
-    affected.was = holding.state_of(dag_run)
+    stopped_clock = {k: v for k, v in (affected.was or {}).items() if k == "start_date"}
+    affected.was = holding.state_of(dag_run) | stopped_clock
     affected.run_after = holding.hold(dag_run)
     affected.held = True
     trail.append(Entry("andon hold", plan.run, because(plan)))

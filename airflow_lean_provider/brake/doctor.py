@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
-from airflow_lean_provider import settings
+from airflow_lean_provider import settings, ui
 from airflow_lean_provider.airflow_internals import health
+from airflow_lean_provider.airflow_internals.assets import broken_policies
 from airflow_lean_provider.airflow_internals.holding import HELD_UNTIL
 from airflow_lean_provider.brake.ledger import causes_to_json
 from airflow_lean_provider.brake.scene import Scene, look
@@ -59,20 +60,34 @@ class Finding(NamedTuple):
     detail: str = ""
 
 
+CANNOT_BE_HELD = Finding(
+    "what cannot be held",
+    True,
+    "'airflow tasks test', callbacks, and code that reads a table and does not say so in its Dag "
+    "(docs/ways_in.md)",
+)
+
+
 def examine() -> list[Finding]:
     """Carry out every check. Checks of what is held come last: they need the tables."""
     findings = [_airflow_version(), *_guarded("plugin", _plugin), *_guarded("components", _components)]
+    findings.append(_pages())
     tables = list(_guarded("tables", _tables))
     findings += tables
     if not all(finding.fine for finding in tables):
         return findings
     switch = list(_guarded("switch", _switch))
     findings += switch
-    for name, check in (("held runs", _held_runs), ("parked tasks", _parked_tasks), ("limits", _limits)):
+    for name, check in (
+        ("held runs", _held_runs),
+        ("parked tasks", _parked_tasks),
+        ("limits", _limits),
+        ("policies", _policies),
+    ):
         findings += _guarded(name, check)
     if all(finding.fine for finding in switch):
         findings += _guarded("cache", _compare)
-    return findings
+    return [*findings, CANNOT_BE_HELD]
 
 
 def _guarded(check: str, look_into: Callable[[Session], Iterable[Finding]]) -> Iterator[Finding]:
@@ -103,6 +118,11 @@ def _plugin(session: Session) -> Iterator[Finding]:
     )
 
 
+def _pages() -> Finding:
+    absent = "absent, since their bundle was not built (`make ui`); all else works"
+    return Finding("pages in Airflow's UI", True, "" if ui.is_built() else absent)
+
+
 def _components(session: Session) -> Iterator[Finding]:
     found = health.components(session=session)
     for kind, name, needed in (
@@ -118,7 +138,23 @@ def _components(session: Session) -> Iterator[Finding]:
         if not alive and not needed and not silent:
             said = ["none runs; tasks that defer would wait"]
         yield Finding(name, bool(alive) or not (needed or silent), "; ".join(said))
+    yield _schedulers_per_database(sum(c.alive for c in found if c.kind == health.SCHEDULER), session)
     yield Finding("api-servers", True, "cannot be seen from here: they write no heartbeat into the database")
+
+
+def _schedulers_per_database(alive: int, session: Session) -> Finding:
+    problems = []
+    if alive > 1 and not health.takes_row_locks(session=session):
+        problems.append(
+            f"{alive} schedulers, but Airflow takes no row locks here, so they would take up the same runs: "
+            "let one run"
+        )
+    if health.dies_of_asset_cleanup(session=session):
+        problems.append(
+            "Airflow's scheduler dies of its clean-up of assets on MariaDB: "
+            "set [scheduler] parsing_cleanup_interval to 1000000000"
+        )
+    return Finding("schedulers suit the database", not problems, "; ".join(problems))
 
 
 def _tables(session: Session) -> Iterator[Finding]:
@@ -184,19 +220,24 @@ def _parked_tasks(session: Session) -> Iterator[Finding]:
 def _limits(session: Session) -> Iterator[Finding]:
     held = health.runs_held_in_airflow(session=session)
     used = health.used_up(held, _parked(session), session=session)
-    full = [line for line in used if _is_full(line)]
+    full = [str(limit) for limit in used if limit.is_full]
     yield Finding(
         "Airflow's limits leave room",
         not full,
         ("used up by what is held: " + _some(full))
         if full
-        else ("held runs and tasks count towards: " + _some(used) if used else ""),
+        else ("held runs and tasks count towards: " + _some(map(str, used)) if used else ""),
     )
 
 
-def _is_full(line: str) -> bool:
-    used, _, limit = line.rpartition(": ")[2].partition(" of ")
-    return int(used) >= int(limit.split()[0])
+def _policies(session: Session) -> Iterator[Finding]:
+    """``andon(...)`` refuses a mistake where the Dag is parsed; an ``extra`` may be written by hand."""
+    broken = broken_policies(session=session)
+    yield Finding(
+        "policies of assets are valid",
+        not broken,
+        "ignored: " + _some(f"{asset}: {problem}" for asset, problem in broken.items()) if broken else "",
+    )
 
 
 def _parked(session: Session) -> list[Task]:

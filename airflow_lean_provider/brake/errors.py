@@ -5,7 +5,7 @@ from __future__ import annotations
 
 class BadRequest(ValueError):
     """
-    The request names something that does not exist or cannot be; nothing was changed.
+    The request names something that cannot be; nothing was changed.
 
     :param field: the name of the argument that is wrong
     """
@@ -14,3 +14,15 @@ class BadRequest(ValueError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
+
+
+class NotFound(BadRequest):
+    """The request names something that does not exist."""
+
+
+class NotPermitted(BadRequest):
+    """Whoever asks may not do all that the request takes."""
+
+
+class Conflict(BadRequest):
+    """The request could be carried out, were things not as they are: a cord is closed, the brake is off."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, tuple_
 
-from airflow_lean_provider.airflow_internals.lineage import chunks
+from airflow_lean_provider.airflow_internals.statements import chunks
 from airflow_lean_provider.rules.facts import Origin, Partition
 from airflow_lean_provider.rules.plan import Label
 from airflow_lean_provider.rules.versions import version_of_event
@@ -21,12 +21,13 @@ from airflow_lean_provider.store.models import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
     from sqlalchemy.orm import Session
 
     from airflow_lean_provider.brake.scene import Scene
     from airflow_lean_provider.rules.debts import Group
-    from airflow_lean_provider.rules.facts import Cause, Run
+    from airflow_lean_provider.rules.facts import Cause, Run, RunFacts
     from airflow_lean_provider.rules.plan import Plan, RunPlan
 
 
@@ -50,15 +51,9 @@ def publish_halts(plan: Plan, *, session: Session) -> bool:
     return new
 
 
-def lift_halts(plan: Plan, *, session: Session) -> None:
-    """Take away the halts of partitions that are good again."""
-    good = [
-        row.id
-        for row in session.execute(
-            select(HaltedPartition.id, HaltedPartition.asset_id, HaltedPartition.partition_key)
-        )
-        if Partition(row.asset_id, row.partition_key) not in plan.halts
-    ]
+def lift_halts(plan: Plan, scene: Scene, *, session: Session) -> None:
+    """Take away the halts of partitions that are good again; what was halted since the look stays."""
+    good = [row for row, partition in scene.halted.items() if partition not in plan.halts]
     if good:
         session.execute(delete(HaltedPartition).where(HaltedPartition.id.in_(good)))
 
@@ -105,6 +100,7 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
     :param acted: the runs that were changed in this step: events are absorbed into them anew from now on
     """
     reading_again = _groups_that_read_again(plan, scene)
+    last_bad = _last_bad_reads(plan, scene)
     done: list[Run] = []
     for run in scene.affected.keys() - plan.runs.keys():
         session.delete(scene.affected[run])
@@ -123,11 +119,11 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
         if run_plan.causes or not row.causes:
             row.causes = causes_to_json(run_plan.causes)
         row.saw = _saw(plan, run, run_plan) or row.saw or []
-        row.consumed = [list(p) for p in sorted(known.consumed, key=str)]
+        row.consumed = [list(p) for p in sorted(known.consumed | _inherited(plan, known), key=str)]
         row.absorbs = (
             known.origin is Origin.ASSETS and not known.shape.advisory and known.group in reading_again
         )
-        if row.waits_since is None or run in acted:
+        if row.waits_since is None or run in acted or last_bad.get(run, row.waits_since) > row.waits_since:
             row.waits_since = now()
     session.flush()
     for some in chunks(sorted(done)):
@@ -137,6 +133,30 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
                 AffectedRun.held.is_(False),
             )
         )
+    owes_nothing = {r for r in scene.absorbed if r not in plan.runs or not plan.runs[r].labels}
+    _forget_absorbed(owes_nothing - set(acted), scene, session)
+
+
+def _forget_absorbed(runs: Collection[Run], scene: Scene, session: Session) -> None:
+    """What was absorbed since the scene was looked at stays."""
+    for some in chunks([row for run in runs for row in scene.absorbed[run]]):
+        session.execute(delete(AbsorbedEvent).where(AbsorbedEvent.id.in_(some)))
+
+
+def _inherited(plan: Plan, run: RunFacts) -> frozenset[Partition]:
+    """Return what the task read that triggered the run: the run of that one may be taken away."""
+    parent = run.parent
+    return plan.judgement.reading.of(parent.run, parent.task_id) if parent is not None else frozenset()
+
+
+def _last_bad_reads(plan: Plan, scene: Scene) -> dict[Run, datetime]:
+    """Return when the last execution started, by run, that saw a bad version: after it the run waits anew."""
+    found: dict[Run, datetime] = {}
+    for execution in scene.facts.executions:
+        run = execution.task.run
+        if execution.attempt in plan.judgement.seen:
+            found[run] = max(execution.started, found.get(run, execution.started))
+    return found
 
 
 def _groups_that_read_again(plan: Plan, scene: Scene) -> set[Group]:
@@ -170,6 +190,5 @@ def forget(scene: Scene, *, session: Session) -> None:
     """
     session.execute(delete(AffectedRun).where(AffectedRun.held.is_(False)))
     session.execute(delete(BadVersion))
-    for some in chunks(scene.absorbed):
-        session.execute(delete(AbsorbedEvent).where(AbsorbedEvent.id.in_(some)))
+    _forget_absorbed(scene.absorbed, scene, session)
     session.execute(delete(StoppedTry).where(StoppedTry.gone_by < now()))

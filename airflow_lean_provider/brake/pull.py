@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from airflow_lean_provider.airflow_internals import lineage
-from airflow_lean_provider.airflow_internals.assets import find_assets, names_of
+from airflow_lean_provider.airflow_internals.assets import policies_of
 from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
-from airflow_lean_provider.brake.errors import BadRequest
+from airflow_lean_provider.brake.errors import BadRequest, Conflict
+from airflow_lean_provider.brake.requests import check_request_key
 from airflow_lean_provider.brake.scene import Scene, look
+from airflow_lean_provider.brake.scopes import A_TRANSACTION
 from airflow_lean_provider.brake.settle import settle
-from airflow_lean_provider.rules.facts import Halt, Partition, Run, Severity
+from airflow_lean_provider.brake.targets import Meant, Scope, Target, find_targets
+from airflow_lean_provider.rules.facts import Halt, Outcome, Partition, Severity
 from airflow_lean_provider.rules.plan import Plan, decide
-from airflow_lean_provider.rules.scope import NoOrder, keys_between
-from airflow_lean_provider.rules.versions import Version, current
 from airflow_lean_provider.store.clock import now
-from airflow_lean_provider.store.models import Cord, CordPartition, HaltedPartition
+from airflow_lean_provider.store.models import Cord, CordPartition, CordScope, HaltedPartition
 from airflow_lean_provider.store.transactions import in_transaction, lock_switch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -30,39 +30,16 @@ if TYPE_CHECKING:
 A_PREVIEW = -1
 """The cord of a halt that a preview supposes."""
 
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """
-    What a pull means: partitions of one asset, or all that one run published.
-
-    :param asset: name or uri
-    :param keys: partition keys
-    :param between: first and last key of a range
-    :param run: the run whose publications are meant
-    """
-
-    asset: str | None = None
-    keys: tuple[str, ...] = ()
-    between: tuple[str, str] | None = None
-    run: Run | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A partition that a pull names, and the versions of it."""
-
-    partition: Partition
-    asset_name: str
-    named: tuple[Version, ...]
-    latest: Version | None
+MANUAL, ON_PUBLICATION = "manual", "publication"
+"""How a cord ends: by a person, or once what it names is published again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
     """What a pull would do at this moment."""
 
-    targets: Sequence[Target]
+    meant: Meant
+    severity: Severity
     scene: Scene
     plan: Plan
 
@@ -81,19 +58,21 @@ class Pulled:
     existed: bool = False
 
 
-def preview(scope: Scope) -> Preview:
+def preview(scope: Scope, *, severity: Severity | None = None) -> Preview:
     """
     Say what a pull would do now.
 
+    :param severity: None for what the assets' policies say
     :raises BadRequest: if the scope names something that does not exist
     """
 
     def look_ahead(session: Session) -> Preview:
-        targets = _targets(scope, session)
-        supposed = [_supposed(t) for t in targets]
-        scene = look(session, supposed=supposed)
+        meant = find_targets(scope, session=session)
+        chosen = severity or _severity_of(meant, session)
+        moment = now()
+        scene = look(session, supposed=[_supposed(t, chosen, moment) for t in meant.targets])
         plan = decide(scene.facts)
-        return Preview(targets, scene, plan)
+        return Preview(meant, chosen, scene, plan)
 
     return in_transaction(look_ahead)
 
@@ -103,8 +82,10 @@ def pull(
     *,
     reason: str,
     by: str,
-    severity: Severity = Severity.STOP,
+    severity: Severity | None = None,
+    release_on: str | None = None,
     request_key: str | None = None,
+    permitted: Collection[int] | None = None,
     timeout: float | None = None,
 ) -> Pulled:
     """
@@ -112,44 +93,53 @@ def pull(
 
     The halt is committed first; whatever is killed after that, the sweeper finishes the rest.
 
+    :param severity: None for what the assets' policies say
+    :param release_on: ``manual`` or ``publication``; None for what the assets' policies say
     :param request_key: a repeated request with the same key returns the cord that exists
+    :param permitted: the assets on which ``by`` may pull, None for all
     :param timeout: seconds to wait until every reader is held or stopped
     :raises BadRequest: if something is wrong with the request; nothing was changed
     """
     if not reason.strip():
         raise BadRequest("reason", "must not be empty")
+    check_request_key(request_key)
 
     def record(session: Session) -> Pulled:
         if not lock_switch(session).enabled:
-            raise BadRequest("andon", "the brake is disabled; 'airflow andon enable' takes it up again")
+            raise Conflict("andon", "the brake is disabled; 'airflow andon enable' takes it up again")
         if request_key is not None:
             existing = session.scalar(select(Cord.id).where(Cord.request_key == request_key))
             if existing is not None:
                 return Pulled(existing, settled=False, existed=True)
-        targets = _targets(scope, session)
+        meant = find_targets(scope, session=session)
+        if permitted is not None and not meant.assets.keys() <= set(permitted):
+            raise Conflict("run", "has published another asset meanwhile; ask again")
         moment = now()
         cord = Cord(
             reason=reason.strip(),
-            severity=severity.value,
+            severity=(severity or _severity_of(meant, session)).value,
+            release_on=release_on or _release_on_of(meant, session),
             request_key=request_key,
             pulled_by=by,
             pulled_at=moment,
         )
         session.add(cord)
         session.flush()
-        for target in targets:
-            session.add(
-                CordPartition(
+        session.add_all(_under(cord, target, moment) for target in meant.targets)
+        if meant.later is not None:
+            session.add_all(
+                CordScope(
                     cord_id=cord.id,
-                    asset_id=target.partition.asset,
-                    asset_name=target.asset_name,
-                    partition_key=target.partition.key,
-                    opened_at=_opened(target, moment),
-                    named=[v.id for v in target.named],
+                    asset_id=asset,
+                    asset_name=name,
+                    kind=meant.later.kind.value,
+                    value=meant.later.value,
+                    opened_at=scope.since or moment - A_TRANSACTION,
                 )
+                for asset, name in meant.assets.items()
             )
-            if severity is Severity.STOP:
-                _halt(target.partition, cord.id, moment, session)
+        if cord.severity == Severity.STOP.value:
+            halt({t.partition for t in meant.targets if not t.good_again}, cord.id, moment, session)
         said = f"cord {cord.id} by {by}: {cord.reason}"
         write_entries([Entry("andon pull", extra=said)], session)
         return Pulled(cord.id, settled=False)
@@ -158,18 +148,45 @@ def pull(
     return Pulled(pulled.cord, settle(timeout), pulled.existed)
 
 
-def _halt(partition: Partition, cord: int, moment: datetime, session: Session) -> None:
-    cause = [cord, partition.asset, partition.key]
-    for row in session.scalars(select(HaltedPartition).where(HaltedPartition.asset_id == partition.asset)):
-        if row.partition_key == partition.key:
-            row.root = True
-            row.causes = sorted([*row.causes, cause], key=lambda c: [str(x) for x in c])
-            return
-    session.add(
-        HaltedPartition(
-            asset_id=partition.asset, partition_key=partition.key, root=True, causes=[cause], since=moment
+def halt(partitions: Collection[Partition], cord: int, moment: datetime, session: Session) -> None:
+    """Keep whatever reads the partitions from starting, from the commit of this transaction on."""
+    present = {
+        Partition(row.asset_id, row.partition_key): row
+        for row in session.scalars(
+            select(HaltedPartition).where(HaltedPartition.asset_id.in_({p.asset for p in partitions}))
         )
+    }
+    for partition in sorted(partitions, key=str):
+        cause = [cord, partition.asset, partition.key]
+        row = present.get(partition)
+        if row is None:
+            row = HaltedPartition(
+                asset_id=partition.asset, partition_key=partition.key, causes=[], since=moment
+            )
+            session.add(row)
+        row.root = True
+        row.causes = sorted([*row.causes, cause], key=lambda c: [str(x) for x in c])
+
+
+def _under(cord: Cord, target: Target, moment: datetime) -> CordPartition:
+    """Return the partition under the cord; if its last version is declared good, as ended already."""
+    row = CordPartition(
+        cord_id=cord.id,
+        asset_id=target.partition.asset,
+        asset_name=target.asset_name,
+        partition_key=target.partition.key,
+        opened_at=_opened(target, moment),
+        named=[v.id for v in target.named],
     )
+    if target.good_again or cord.release_on == ON_PUBLICATION:
+        row.asked_outcome = Outcome.FIXED.value
+        row.asked_by = cord.pulled_by
+        row.asked_at = moment
+        row.after_publication = not target.good_again
+    if target.good_again:
+        row.outcome = Outcome.FIXED.value
+        row.ended_at = moment
+    return row
 
 
 def _opened(target: Target, moment: datetime) -> datetime:
@@ -177,71 +194,25 @@ def _opened(target: Target, moment: datetime) -> datetime:
     return target.latest.at if target.latest is not None else moment
 
 
-def _supposed(target: Target) -> Halt:
+def _supposed(target: Target, severity: Severity, moment: datetime) -> Halt:
     return Halt(
         A_PREVIEW,
         target.partition,
-        Severity.STOP,
-        opened=_opened(target, now()),
+        severity,
+        opened=_opened(target, moment),
         named=frozenset(v.id for v in target.named),
+        outcome=Outcome.FIXED if target.good_again else None,
+        ended=moment if target.good_again else None,
     )
 
 
-def _targets(scope: Scope, session: Session) -> list[Target]:
-    if scope.run is not None:
-        return _published_by(scope.run, session)
-    if not scope.asset:
-        raise BadRequest("asset", "name an asset, or a run with --run")
-    assets = find_assets(scope.asset, session=session)
-    if not assets:
-        raise BadRequest("asset", f"no asset has the name or uri {scope.asset!r}")
-    if len(assets) > 1:
-        raise BadRequest(
-            "asset",
-            f"{scope.asset!r} is ambiguous; use a uri: " + ", ".join(sorted(a.uri for a in assets)),
-        )
-    asset = assets[0]
-    published = lineage.published_keys(asset.id, session=session) | set(
-        session.scalars(select(HaltedPartition.partition_key).where(HaltedPartition.asset_id == asset.id))
-    )
-    keys: Collection[str] = scope.keys
-    if scope.between is not None:
-        try:
-            keys = keys_between(*scope.between, {k for k in published if k is not None})
-        except NoOrder as error:
-            raise BadRequest("range", str(error)) from None
-        if not keys:
-            raise BadRequest("range", f"no key of {asset.name!r} was published between its ends")
-    if not keys:
-        raise BadRequest("partition", "name at least one partition, or a range")
-    unknown = sorted(set(keys) - published)
-    if unknown:
-        raise BadRequest(
-            "partition", f"{asset.name!r} was never published for {', '.join(map(repr, unknown))}"
-        )
-    partitions = [Partition(asset.id, key) for key in dict.fromkeys(keys)]
-    versions = decide(look(session, also=partitions).facts).judgement.versions
-    targets = []
-    for partition in partitions:
-        last = current(versions.get(partition, ()))
-        targets.append(Target(partition, asset.name, (last,) if last else (), last))
-    return targets
+def _severity_of(meant: Meant, session: Session) -> Severity:
+    """Return what the assets' authors want, the stricter if they differ."""
+    said = {policy.severity for policy in policies_of(meant.assets, session=session)}
+    return Severity.WARN if said == {Severity.WARN.value} else Severity.STOP
 
 
-def _published_by(run: Run, session: Session) -> list[Target]:
-    if not lineage.known_runs([run], session=session):
-        raise BadRequest("run", f"Dag {run.dag_id!r} has no run {run.run_id!r}")
-    partitions = sorted(
-        {p.partition for p in lineage.publications_of_run(run, session=session)},
-        key=lambda p: (p.asset, str(p.key)),
-    )
-    if not partitions:
-        raise BadRequest("run", f"{run.run_id!r} of {run.dag_id!r} has published nothing")
-    names = names_of({p.asset for p in partitions}, session=session)
-    versions = decide(look(session, also=partitions).facts).judgement.versions
-    targets = []
-    for partition in partitions:
-        found = versions.get(partition, ())
-        mine = tuple(v for v in found if v.run == run)[-1:]
-        targets.append(Target(partition, names.get(partition.asset, "?"), mine, current(found)))
-    return targets
+def _release_on_of(meant: Meant, session: Session) -> str:
+    """Return what the assets' authors want; else, or if they differ, a person decides."""
+    said = {policy.release_on for policy in policies_of(meant.assets, session=session)}
+    return ON_PUBLICATION if said == {ON_PUBLICATION} else MANUAL

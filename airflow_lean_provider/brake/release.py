@@ -9,7 +9,9 @@ from sqlalchemy import select
 
 from airflow_lean_provider.airflow_internals import clearing, holding
 from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
-from airflow_lean_provider.brake.errors import BadRequest
+from airflow_lean_provider.brake import scopes
+from airflow_lean_provider.brake.errors import BadRequest, Conflict, NotFound, NotPermitted
+from airflow_lean_provider.brake.requests import check_request_key, is_repeated
 from airflow_lean_provider.brake.scene import look
 from airflow_lean_provider.brake.settle import release_waits_for, settle
 from airflow_lean_provider.rules.facts import Outcome, Partition, Run, Task
@@ -20,6 +22,7 @@ from airflow_lean_provider.store.transactions import in_transaction, lock_switch
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
     from sqlalchemy.orm import Session
 
@@ -47,28 +50,44 @@ def release(
     keys: Collection[str] = (),
     note: str | None = None,
     forced: bool = False,
+    on_publication: bool = False,
+    keep_scope: bool = False,
+    request_key: str | None = None,
     timeout: float | None = None,
 ) -> Released:
     """
     End a cord, on all of its partitions or on those with these keys.
 
     ``fixed`` takes effect when no task that publishes the partition is tainted, owing, stopped, cleared,
-    queued, retrying or running; until then it stays asked for.
+    queued, retrying or running; until then it stays asked for. With all partitions, an open-ended scope ends
+    at once: what is published from now on is good.
 
-    :param forced: do not wait for that
+    :param forced: do not wait for the tasks that publish
+    :param on_publication: wait for a new version besides
+    :param keep_scope: go on covering what is published later
+    :param request_key: a repeated request with the same key changes nothing
     :raises BadRequest: if there is no such cord or partition, or it is released already
     """
+    if on_publication and (outcome is not Outcome.FIXED or forced):
+        raise BadRequest("on-publication", "ends a cord as fixed, once it was published again")
+
+    check_request_key(request_key)
 
     def ask(session: Session) -> None:
         lock_switch(session)
-        for row in _open_partitions(cord, keys, session):
+        if is_repeated(request_key, cord, by, session):
+            return
+        scopes.cover_what_was_published(session)
+        scope_ended = not keys and not keep_scope and scopes.end(cord, by, session)
+        for row in _open_partitions(cord, keys, session, none_is_fine=scope_ended):
             row.asked_outcome = outcome.value
             row.asked_by = by
             row.asked_at = now()
             row.note = note
             row.forced = forced
-            row.after_publication = False
-        said = f"cord {cord} as {outcome.value} by {by}: {note or ''}"
+            row.after_publication = on_publication
+        when = " once it is published again" if on_publication else ""
+        said = f"cord {cord} as {outcome.value}{when} by {by}: {note or ''}"
         write_entries([Entry("andon release", extra=said)], session)
 
     in_transaction(ask)
@@ -76,20 +95,53 @@ def release(
     return _state_of(cord)
 
 
-def repair(cord: int, *, by: str, timeout: float | None = None) -> Released:
+def end_scope(
+    cord: int, *, by: str, request_key: str | None = None, timeout: float | None = None
+) -> Released:
+    """
+    Stop covering what is published from now on; the partitions that the cord names stay halted.
+
+    :param request_key: a repeated request with the same key changes nothing
+    :raises BadRequest: if there is no such cord, or nothing of it covers what is published later
+    """
+
+    check_request_key(request_key)
+
+    def end(session: Session) -> None:
+        lock_switch(session)
+        if is_repeated(request_key, cord, by, session):
+            return
+        if session.get(Cord, cord) is None:
+            raise NotFound("cord", f"there is no cord {cord}")
+        scopes.cover_what_was_published(session)
+        if not scopes.end(cord, by, session):
+            raise BadRequest("only-scope", f"cord {cord} does not cover what is published later")
+
+    in_transaction(end)
+    settle(timeout)
+    return _state_of(cord)
+
+
+def repair(
+    cord: int, *, by: str, permitted: Collection[str] | None = None, timeout: float | None = None
+) -> Released:
     """
     Clear the tasks that published the bad versions, and release as fixed once they have published again.
 
-    A task that is about to publish already is left alone.
+    A task that is about to publish already is left alone; whatever follows the last version that was seen
+    counts, for its publication may have been under way while this looked.
 
+    :param permitted: the Dags whose tasks ``by`` may clear, None for all
+    :raises NotPermitted: if a task of another Dag would have to be cleared
     :raises BadRequest: if no run can be found that published a partition of the cord
     """
 
     def clear_publishers(session: Session) -> list[Task]:
         if not lock_switch(session).enabled:
-            raise BadRequest("andon", "the brake is disabled; 'airflow andon enable' takes it up again")
+            raise Conflict("andon", "the brake is disabled; 'airflow andon enable' takes it up again")
         rows = _open_partitions(cord, (), session)
         wanted: set[Task] = set()
+        last_seen: dict[int, datetime] = {}
         scene = look(session)
         judgement = decide(scene.facts).judgement
         for row in rows:
@@ -107,17 +159,21 @@ def repair(cord: int, *, by: str, timeout: float | None = None) -> Released:
                 t for t in known.tasks if partition in known.outlets(t.task_id)
             }
             if any(not known.tasks[t].finished for t in writers if t in known.tasks):
+                last_seen[row.id] = max(v.at for v in judgement.versions[partition])
                 continue
             following = {f for t in writers for f in known.shape.downstream(t.task_id)}
             wanted |= writers | {t for t in known.tasks if t.task_id in following}
+        if permitted is not None and not {t.dag_id for t in wanted} <= set(permitted):
+            raise NotPermitted("cord", "what has published it belongs to a Dag that you may not clear")
         locked = holding.lock_runs({t.run for t in wanted}, session=session)
         again = {run: [t for t in wanted if t.run == run] for run in locked}
         cleared = clearing.clear(locked, again, session=session)
-        write_entries([Entry("andon repair", run, f"andon cord {cord}") for run in locked], session)
+        trail = [Entry("andon repair", run, f"cord {cord}: publishes again") for run in locked]
+        write_entries([Entry("andon repair", extra=f"cord {cord} by {by}"), *trail], session)
         for row in rows:
             row.asked_outcome = Outcome.FIXED.value
             row.asked_by = by
-            row.asked_at = now()
+            row.asked_at = last_seen.get(row.id) or now()
             row.after_publication = True
             row.forced = False
         return cleared
@@ -128,20 +184,24 @@ def repair(cord: int, *, by: str, timeout: float | None = None) -> Released:
     return Released(cord, state.ended, state.waiting, tuple(cleared))
 
 
-def _open_partitions(cord: int, keys: Collection[str], session: Session) -> list[CordPartition]:
+def _open_partitions(
+    cord: int, keys: Collection[str], session: Session, *, none_is_fine: bool = False
+) -> list[CordPartition]:
     if session.get(Cord, cord) is None:
-        raise BadRequest("cord", f"there is no cord {cord}")
+        raise NotFound("cord", f"there is no cord {cord}")
     rows = list(session.scalars(select(CordPartition).where(CordPartition.cord_id == cord)))
     unknown = sorted(set(keys) - {r.partition_key for r in rows})
     if unknown:
         raise BadRequest("partition", f"cord {cord} does not name {', '.join(map(repr, unknown))}")
     chosen = [r for r in rows if not keys or r.partition_key in keys]
     still_open = [r for r in chosen if r.outcome is None]
-    if not still_open:
-        raise BadRequest("cord", f"cord {cord} is released already")
+    if not still_open and not none_is_fine:
+        if not rows:
+            raise Conflict("cord", f"nothing that cord {cord} covers was published yet")
+        raise Conflict("cord", f"cord {cord} is released already")
     if keys and len(still_open) < len(chosen):
         done = ", ".join(repr(r.partition_key) for r in chosen if r.outcome is not None)
-        raise BadRequest("partition", f"{done} of cord {cord} is released already")
+        raise Conflict("partition", f"{done} of cord {cord} is released already")
     return still_open
 
 
@@ -153,7 +213,7 @@ def _state_of(cord: int) -> Released:
         if asked:
             scene = look(session)
             plan = decide(scene.facts)
-            waiting = [(r, release_waits_for(r, scene, plan) or "being carried out") for r in asked]
+            waiting = [(r, str(release_waits_for(r, scene, plan) or "being carried out")) for r in asked]
         return Released(cord, tuple(r for r in rows if r.outcome is not None), tuple(waiting))
 
     return in_transaction(read)

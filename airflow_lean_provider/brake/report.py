@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from airflow_lean_provider.airflow_internals import lineage
 from airflow_lean_provider.airflow_internals.assets import names_of
-from airflow_lean_provider.airflow_internals.dags import Dags, schedules_on
-from airflow_lean_provider.brake.errors import BadRequest
+from airflow_lean_provider.airflow_internals.dags import Dags
+from airflow_lean_provider.airflow_internals.dependencies import dependents_of
+from airflow_lean_provider.airflow_internals.runs import usual_seconds
+from airflow_lean_provider.brake import scopes
+from airflow_lean_provider.brake.downstream import walk
+from airflow_lean_provider.brake.errors import NotFound
 from airflow_lean_provider.brake.pull import A_PREVIEW, Preview
 from airflow_lean_provider.brake.scene import Scene, look
 from airflow_lean_provider.brake.settle import release_waits_for
+from airflow_lean_provider.brake.why import awaits_person, limits_used_up, way_out, why
 from airflow_lean_provider.rules.facts import Partition, Run
 from airflow_lean_provider.rules.plan import Label, Plan, decide
-from airflow_lean_provider.store.models import AffectedRun, Cord, CordPartition, StoppedTry
+from airflow_lean_provider.rules.prospects import hopeless
+from airflow_lean_provider.store.models import AffectedRun, Cord, CordPartition, CordScope
 from airflow_lean_provider.store.transactions import in_transaction
 
 if TYPE_CHECKING:
@@ -24,9 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from airflow_lean_provider.rules.facts import Cause
-
-HOPS_AT_MOST = 50
+    from airflow_lean_provider.airflow_internals.dags import Inlet
 
 
 def of_preview(preview: Preview) -> dict[str, Any]:
@@ -36,11 +39,14 @@ def of_preview(preview: Preview) -> dict[str, Any]:
         scene, plan = preview.scene, preview.plan
         mine = {run for run, p in plan.runs.items() if any(c.cord == A_PREVIEW for c in p.causes)}
         runs = _runs(scene, plan, mine)
-        roots = [t.partition for t in preview.targets]
+        meant = preview.meant
+        roots = [t.partition for t in meant.targets]
         late = _late(roots, Dags(session), session)
         rerun = {r["dag_id"] for r in runs if r["labels"]}
-        usual = lineage.usual_seconds(rerun, session=session)
+        usual = usual_seconds(rerun, session=session)
         return {
+            "severity": preview.severity.value,
+            "covers_later": str(meant.later) if meant.later else None,
             **_counts(runs),
             "late": len(late),
             "repair_task_seconds": round(sum(usual.get(r["dag_id"], 0.0) for r in runs), 1),
@@ -52,12 +58,16 @@ def of_preview(preview: Preview) -> dict[str, Any]:
                     if t.named and t.named[0].run
                     else "an external event",
                     "published_at": t.named[0].at if t.named else None,
+                    "bad_versions": len(t.named),
                 }
-                for t in preview.targets
+                for t in meant.targets
             ],
             "runs": runs,
             "late_partitions": late,
             "owners": _owners(runs, late),
+            "held_in_doubt": _in_doubt(scene, mine),
+            "not_followed": _not_followed(runs, late, session),
+            "used_up": _used_up(scene, plan, session),
         }
 
     return in_transaction(tell)
@@ -73,35 +83,48 @@ def of_cord(cord_id: int) -> dict[str, Any]:
     def tell(session: Session) -> dict[str, Any]:
         cord = session.get(Cord, cord_id)
         if cord is None:
-            raise BadRequest("cord", f"there is no cord {cord_id}")
+            raise NotFound("cord", f"there is no cord {cord_id}")
         rows = list(
             session.scalars(
                 select(CordPartition).where(CordPartition.cord_id == cord_id).order_by(CordPartition.id)
             )
         )
+        told = _cord(cord) | {"scopes": _scopes(cord_id, session)}
         if cord.closed_at is not None:
-            return _cord(cord) | {"partitions": [_partition(r, None) for r in rows], "runs": []}
+            return told | {"partitions": [_partition(r, None) for r in rows], "runs": []}
         scene = look(session)
         plan = decide(scene.facts)
         mine = {run for run, p in plan.runs.items() if any(c.cord == cord_id for c in p.causes)}
         runs = _runs(scene, plan, mine)
         still_open = [Partition(r.asset_id, r.partition_key) for r in rows if r.outcome is None]
         late = _late(still_open, Dags(session), session)
+        stuck = sorted(hopeless(scene.facts, plan), key=str)
+        names = names_of({p.asset for p in stuck}, session=session)
         return (
-            _cord(cord)
+            told
             | _counts(runs)
             | {
                 "late": len(late),
                 "partitions": [
                     _partition(
                         r,
-                        release_waits_for(r, scene, plan) if r.outcome is None and r.asked_outcome else None,
+                        str(release_waits_for(r, scene, plan) or "") or None
+                        if r.outcome is None and r.asked_outcome
+                        else None,
                     )
                     for r in rows
                 ],
                 "runs": runs,
+                "stuck": [
+                    _stuck(p, names)
+                    for p in stuck
+                    if any(c.cord in (cord_id, 0) for c in plan.judgement.bad_partitions[p])
+                ],
                 "late_partitions": late,
                 "owners": _owners(runs, late),
+                "held_in_doubt": _in_doubt(scene, mine),
+                "not_followed": _not_followed(runs, late, session),
+                "used_up": _used_up(scene, plan, session),
             }
         )
 
@@ -127,6 +150,9 @@ def of_cords(*, closed: bool = False) -> list[dict[str, Any]]:
             )
             line = _cord(cord)
             line["partitions"] = [f"{p.asset_name} {p.partition_key or ''}".strip() for p in partitions]
+            line["scopes"] = [
+                f"{s['asset']} {s['covers']}" for s in _scopes(cord.id, session) if not s["ended_at"]
+            ]
             for label in (Label.HELD, Label.STOPPED, Label.TAINTED, Label.OWES):
                 line[label.value] = counts[cord.id][label.value]
             told.append(line)
@@ -137,76 +163,70 @@ def of_cords(*, closed: bool = False) -> list[dict[str, Any]]:
 
 def of_run(run: Run) -> list[dict[str, Any]]:
     """
-    Tell why a run waits: a line for each partition that it waits for.
+    Tell why a run waits, in a line for each reason.
 
-    :raises BadRequest: if there is no such run
+    :raises NotFound: if there is no such run
     """
-
-    def tell(session: Session) -> list[dict[str, Any]]:
-        if not lineage.known_runs([run], session=session):
-            raise BadRequest("run", f"Dag {run.dag_id!r} has no run {run.run_id!r}")
-        scene = look(session)
-        plan = decide(scene.facts)
-        mine = plan.runs.get(run)
-        if mine is None or not mine.labels:
-            return []
-        cords = {c.id: c for c in session.scalars(select(Cord))}
-        labels = sorted(label.value for label in mine.labels)
-        names = names_of({c.partition.asset for c in mine.causes}, session=session)
-        affected = scene.affected.get(run)
-        told = []
-        for cause in sorted(mine.causes, key=str):
-            cord = cords.get(cause.cord)
-            told.append(
-                {
-                    "labels": labels,
-                    "cord": cause.cord or None,
-                    "asset": names.get(cause.partition.asset),
-                    "partition_key": cause.partition.key,
-                    "reason": cord.reason if cord else "half-written by a task that was stopped",
-                    "pulled_by": cord.pulled_by if cord else None,
-                    "since": affected.since if affected else (cord.pulled_at if cord else None),
-                    "awaits": _awaits(cause, scene, plan, session),
-                }
-            )
-        if not told:
-            told.append({"labels": labels, "awaits": _awaits_process(run, session)})
-        return told
-
-    return in_transaction(tell)
-
-
-def _awaits(cause: Cause, scene: Scene, plan: Plan, session: Session) -> str:
-    if not cause.cord:
-        writers = sorted(
-            {
-                f"{v.run.dag_id} {v.run.run_id}"
-                for v in plan.judgement.versions.get(cause.partition, ())
-                if not v.complete and v.run is not None
+    found = why(run)
+    told = []
+    for reason in found.reasons:
+        row: dict[str, Any] = {"labels": list(found.labels)}
+        if reason.partition is not None:
+            row |= {
+                "cord": reason.cord,
+                "asset": reason.asset,
+                "partition_key": reason.partition.key,
+                "reason": reason.reason,
+                "pulled_by": reason.pulled_by,
+                "since": reason.since,
+                "let_through_by": found.let_through_by,
             }
-        )
-        return "the next publication by " + ", ".join(writers)
-    row = session.scalar(
-        select(CordPartition).where(
-            CordPartition.cord_id == cause.cord,
-            CordPartition.asset_id == cause.partition.asset,
-            CordPartition.partition_key.is_not_distinct_from(cause.partition.key),
-        )
-    )
-    if row is None or row.outcome is not None:
-        return "the repair of what it reads"
-    if row.asked_outcome is None:
-        return "the release of the cord"
-    return release_waits_for(row, scene, plan) or "nothing any more"
+        told.append(row | {"awaits": str(reason.awaits)})
+    return told
 
 
-def _awaits_process(run: Run, session: Session) -> str:
-    gone_by = session.scalar(
-        select(func.max(StoppedTry.gone_by)).where(
-            StoppedTry.dag_id == run.dag_id, StoppedTry.run_id == run.run_id
-        )
-    )
-    return f"the end of the process that was stopped, at the latest {gone_by}" if gone_by else "the sweeper"
+def _stuck(partition: Partition, names: dict[int, str]) -> dict[str, Any]:
+    """Tell of a bad version that has no natural end, and of the way out."""
+    reason = way_out(partition, names)
+    return {
+        "asset": reason.asset,
+        "partition_key": partition.key,
+        "reason": reason.reason,
+        "awaits": str(reason.awaits),
+    }
+
+
+def _in_doubt(scene: Scene, runs: Collection[Run]) -> list[dict[str, Any]]:
+    """Tell of the inlets that count as reading every partition, and what ends the doubt."""
+    tasks = {
+        (i.dag_id, i.task_id, i.name, _ends_the_doubt(i, scene)) for run, i in scene.in_doubt if run in runs
+    }
+    return [
+        {"dag_id": dag_id, "task_id": task_id, "asset": name, "ends_the_doubt": line}
+        for dag_id, task_id, name, line in sorted(tasks)
+    ]
+
+
+def _ends_the_doubt(inlet: Inlet, scene: Scene) -> str:
+    if scene.dags.keys_read(inlet, None, scene.facts.now) is not None:
+        return "a partition key, or a logical date, for the run: its author says which keys follow from that"
+    return f"inlets=inlet({inlet.name}, reads=<a partition mapper>)"
+
+
+def _not_followed(
+    runs: list[dict[str, Any]], late: list[dict[str, Any]], session: Session
+) -> list[dict[str, str]]:
+    """Tell of the Dags that merely wait for an affected one or trigger it: the brake leaves them alone."""
+    affected = {row["dag_id"] for row in (*runs, *late)}
+    return [
+        {"dag_id": d.dag_id, "task_id": d.task_id, "why": f"{d.kind} {d.other_dag_id}"}
+        for d in dependents_of(affected, session=session)
+    ]
+
+
+def _used_up(scene: Scene, plan: Plan, session: Session) -> list[dict[str, str | None]]:
+    """Tell which of Airflow's own limits are used up by what the plan holds."""
+    return [{"dag_id": limit.dag_id, "limit": str(limit)} for limit in limits_used_up(scene, plan, session)]
 
 
 def _cord(cord: Cord) -> dict[str, Any]:
@@ -217,8 +237,27 @@ def _cord(cord: Cord) -> dict[str, Any]:
         "reason": cord.reason,
         "pulled_by": cord.pulled_by,
         "pulled_at": cord.pulled_at,
+        "release_on": cord.release_on,
+        "acknowledged_by": cord.acknowledged_by,
+        "acknowledged_at": cord.acknowledged_at,
+        "acknowledged_note": cord.acknowledged_note,
         "closed_at": cord.closed_at,
     }
+
+
+def _scopes(cord_id: int, session: Session) -> list[dict[str, Any]]:
+    """Tell what a cord covers besides the partitions that it names: also what is published later."""
+    return [
+        {
+            "asset": row.asset_name,
+            "covers": str(scopes.meaning(row)),
+            "ended_at": row.ended_at,
+            "ended_by": row.ended_by,
+        }
+        for row in session.scalars(
+            select(CordScope).where(CordScope.cord_id == cord_id).order_by(CordScope.id)
+        )
+    ]
 
 
 def _partition(row: CordPartition, waits_for: str | None) -> dict[str, Any]:
@@ -253,43 +292,29 @@ def _runs(scene: Scene, plan: Plan, runs: Collection[Run]) -> list[dict[str, Any
                 "partition_key": known.key,
                 "labels": sorted(label.value for label in run_plan.labels),
                 "owner": known.shape.owner,
+                "awaits": str(awaits_person(run, run_plan) or "") or None,
             }
         )
     return told
 
 
 def _late(roots: Iterable[Partition], dags: Dags, session: Session) -> list[dict[str, Any]]:
-    """Follow the schedules hop by hop: what nobody can make, or make anew, until the release."""
-    seen: set[tuple[str, str]] = set()
-    level = set(roots)
+    """Tell what nobody can make, or make anew, until the release."""
     told: list[dict[str, Any]] = []
     names: dict[int, str] = {}
-    for hop in range(1, HOPS_AT_MOST + 1):
-        following: set[Partition] = set()
-        schedules = [s for s in schedules_on({p.asset for p in level}, session=session) if s.partitioned]
-        dags.load({s.dag_id for s in schedules})
-        for schedule in sorted(schedules):
-            for partition in sorted(p for p in level if p.asset == schedule.asset):
-                for key in sorted(dags.target_keys(schedule, partition.key)):
-                    if (schedule.dag_id, key) in seen:
-                        continue
-                    seen.add((schedule.dag_id, key))
-                    shape = dags.shape(schedule.dag_id)
-                    outlets = frozenset().union(*shape.outlets.values(), frozenset())
-                    following |= {Partition(asset, key) for asset in outlets}
-                    names |= names_of(set(outlets) - names.keys(), session=session)
-                    told.append(
-                        {
-                            "dag_id": schedule.dag_id,
-                            "partition_key": key,
-                            "assets": sorted(names[a] for a in outlets),
-                            "owner": shape.owner,
-                            "hops": hop,
-                        }
-                    )
-        if not following:
-            break
-        level = following
+    for made in walk(roots, dags, session):
+        if made.again:
+            continue
+        names |= names_of(set(made.outlets) - names.keys(), session=session)
+        told.append(
+            {
+                "dag_id": made.dag_id,
+                "partition_key": made.key,
+                "assets": sorted(names[a] for a in made.outlets),
+                "owner": dags.shape(made.dag_id).owner,
+                "hops": made.hops,
+            }
+        )
     return told
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
 
 from airflow_lean_provider import settings
-from airflow_lean_provider.airflow_internals import lineage
-from airflow_lean_provider.airflow_internals.dags import Dags, Schedule, schedules_of
+from airflow_lean_provider.airflow_internals import history, lineage
+from airflow_lean_provider.airflow_internals import runs as dag_runs
+from airflow_lean_provider.airflow_internals.dags import Dags, Inlet
 from airflow_lean_provider.airflow_internals.holding import HELD_UNTIL
-from airflow_lean_provider.rules.badness import judge
+from airflow_lean_provider.airflow_internals.readers import Readers, all_read_by, readers_of
+from airflow_lean_provider.rules.badness import Judgement, judge
 from airflow_lean_provider.rules.facts import (
     Cause,
     Execution,
@@ -35,10 +37,13 @@ from airflow_lean_provider.store.clock import now as the_time
 from airflow_lean_provider.store.models import (
     AbsorbedEvent,
     AffectedRun,
+    Approval,
     BadVersion,
+    ClearedVersion,
     Cord,
     CordPartition,
     HaltedPartition,
+    LetThrough,
     ParkedTask,
     StoppedTry,
 )
@@ -48,7 +53,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from airflow_lean_provider.airflow_internals.lineage import KnownRun
+    from airflow_lean_provider.airflow_internals.runs import KnownRun
 
 
 T = TypeVar("T")
@@ -56,7 +61,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The facts, and where they came from."""
+    """
+    The facts, and where they came from.
+
+    :param absorbed: the rows that say what was absorbed, by run
+    :param halted: the rows of the cache of halts
+    :param in_doubt: the inlets that say nothing of their keys, in runs whose own key was never published
+    """
 
     facts: Facts
     dags: Dags
@@ -64,7 +75,9 @@ class Scene:
     affected: dict[Run, AffectedRun]
     parked: dict[Task, ParkedTask]
     reasons: dict[int, str]
-    absorbed: list[int]
+    absorbed: dict[Run, list[int]]
+    halted: dict[int, Partition]
+    in_doubt: set[tuple[Run, Inlet]] = field(default_factory=set)
 
 
 def halts_of(partitions: Iterable[CordPartition], cords: dict[int, Cord]) -> list[Halt]:
@@ -78,6 +91,7 @@ def halts_of(partitions: Iterable[CordPartition], cords: dict[int, Cord]) -> lis
             named=frozenset(p.named),
             outcome=Outcome(p.outcome) if p.outcome else None,
             ended=p.ended_at,
+            pulled=cords[p.cord_id].pulled_at,
         )
         for p in partitions
     ]
@@ -102,7 +116,7 @@ def look(
     stopped = _fresh(session, StoppedTry)
     affected = {Run(a.dag_id, a.run_id): a for a in _fresh(session, AffectedRun)}
     parked = {Task(p.dag_id, p.run_id, p.task_id, p.map_index): p for p in _fresh(session, ParkedTask)}
-    halted = [Partition(h.asset_id, h.partition_key) for h in _fresh(session, HaltedPartition)]
+    halted = {h.id: Partition(h.asset_id, h.partition_key) for h in _fresh(session, HaltedPartition)}
     given = _fresh(session, AbsorbedEvent)
     absorbed = _absorbed(given)
     survivors = {_try_of(s): s.gone_by for s in stopped}
@@ -116,8 +130,9 @@ def look(
         row.version: frozenset(Cause(cord, Partition(asset, key)) for cord, asset, key in row.causes)
         for row in _fresh(session, BadVersion)
     }
+    cleared = _fresh(session, ClearedVersion)
     dags = Dags(session)
-    collected = _Collected(session, dags, {_try_of(s) for s in stopped}, set(parked))
+    collected = _Collected(session, dags, {_try_of(s) for s in stopped}, set(parked), half_written)
     roots = {h.partition for h in halts}
     collected.add_runs(
         affected.keys()
@@ -130,15 +145,16 @@ def look(
         {
             *also,
             *roots,
-            *halted,
+            *halted.values(),
             *(h.partition for h in half_written),
             *_known_to_concern(affected, collected, dags),
         }
     )
+    collected.add_publications_of({h.attempt.task.run for h in half_written if h.partition.key is None})
     while True:
         facts = Facts(
             now=the_time(),
-            halts=tuple(halts),
+            halts=(*halts, *collected.withdrawals),
             publications=tuple(collected.publications.values()),
             executions=tuple(collected.executions),
             half_written=half_written,
@@ -147,16 +163,38 @@ def look(
                 for run, known in collected.known.items()
             },
             readers={p: frozenset(r) for p, r in collected.readers.items()},
+            inlets={
+                p: {run: frozenset(tasks) for run, tasks in by_run.items()}
+                for p, by_run in collected.inlets.items()
+            },
+            cleared=frozenset(c.version for c in cleared if c.outcome == Outcome.FALSE_ALARM),
+            repaired={c.version: c.cleared_at for c in cleared if c.outcome == Outcome.FIXED},
+            let_through=_let_through(session),
+            approved={Run(a.dag_id, a.run_id): a.approved_at for a in _fresh(session, Approval)},
             survivors=survivors,
             asked=collected.asked,
             kept_bad=kept_bad,
         )
         judgement = judge(facts)
         tainted = {t.task.run for t in judgement.seen}
-        if not collected.follow(tainted, facts):
+        bereft = _that_read_what_is_absent(facts, judgement)
+        if not collected.follow(tainted, facts) and not collected.add_what_else_is_read(bereft):
             reasons = {c.id: c.reason for c in cords.values()}
-            seen = [row.id for row in given]
-            return Scene(facts, dags, collected.known, affected, parked, reasons, seen)
+            given_to: dict[Run, list[int]] = defaultdict(list)
+            for row in given:
+                given_to[Run(row.dag_id, row.run_id)].append(row.id)
+            return Scene(
+                facts, dags, collected.known, affected, parked, reasons, given_to, halted, collected.in_doubt
+            )
+
+
+def _that_read_what_is_absent(facts: Facts, judgement: Judgement) -> set[Run]:
+    """Return the runs that may have nothing left to read."""
+    return {
+        run
+        for run in facts.runs
+        if any(read & judgement.absent for read in judgement.reading.of_run(run).values())
+    }
 
 
 def _known_to_concern(affected: dict[Run, AffectedRun], collected: _Collected, dags: Dags) -> set[Partition]:
@@ -180,22 +218,34 @@ class _Collected:
     """What was gathered so far; every method adds what is missing and says whether anything was."""
 
     def __init__(
-        self, session: Session, dags: Dags, stopped: Collection[Try], parked: Collection[Task]
+        self,
+        session: Session,
+        dags: Dags,
+        stopped: Collection[Try],
+        parked: Collection[Task],
+        half_written: Collection[HalfWritten],
     ) -> None:
         self._session = session
         self._dags = dags
         self._stopped = stopped
         self._parked = parked
+        self._half_written = half_written
         self._partitions: set[Partition] = set()
         self._followed: set[Run] = set()
         self._asked_runs: set[Run] = set()
+        self._known_in_full: set[Run] = set()
         self.publications: dict[int, Publication] = {}
+        self.withdrawals: list[Halt] = []
         self.readers: dict[Partition, set[Run]] = defaultdict(set)
         self.known: dict[Run, KnownRun] = {}
         self.consumed: dict[Run, set[Partition]] = defaultdict(set)
         self.states: dict[Run, dict[Task, TaskState]] = {}
         self.executions: list[Execution] = []
         self.asked: dict[Task, list[datetime]] = {}
+        self.marks: dict[Task | Run, datetime] = {}
+        self.parents: dict[Run, Task] = {}
+        self.inlets: dict[Partition, dict[Run, set[str]]] = defaultdict(lambda: defaultdict(set))
+        self.in_doubt: set[tuple[Run, Inlet]] = set()
 
     def add_partitions(self, partitions: Collection[Partition]) -> bool:
         new = set(partitions) - self._partitions
@@ -205,10 +255,13 @@ class _Collected:
         found = lineage.publications_of(new, session=self._session)
         kept = _kept_publications(new, {p.id for p in found}, self._session)
         self.publications |= {p.id: p for p in [*kept, *found]}
-        for partition, runs in lineage.readers_of(new, found, self._dags, session=self._session).items():
-            self.readers[partition] |= runs
+        self.withdrawals += _withdrawn_before(new, self._session)
+        began = [p.at for p in [*kept, *found]] + [h.began for h in self._half_written if h.partition in new]
+        readers = readers_of(new, found, min(began, default=None), self._dags, session=self._session)
+        self._note(readers)
+        self.in_doubt |= readers.in_doubt
         self.add_runs(
-            {r for p in new for r in self.readers.get(p, ())}
+            {r for p in new for r in (*self.readers.get(p, ()), *self.inlets.get(p, ()))}
             | {p.task.run for p in found if p.task is not None}
         )
         return True
@@ -218,35 +271,58 @@ class _Collected:
         if not new:
             return False
         self._asked_runs |= new
-        known = lineage.known_runs(new, session=self._session)
+        known = dag_runs.known_runs(new, session=self._session)
         self.known |= known
         self._dags.load({run.dag_id for run in known})
-        self.consumed |= lineage.consumed_by(list(known.values()), session=self._session)
-        self._suppose_consumed(
-            [k for k in known.values() if not self.consumed.get(k.run) and k.key is not None]
-        )
-        history = lineage.history_of(
+        self.consumed |= dag_runs.consumed_by(list(known.values()), session=self._session)
+        past = history.history_of(
             known,
             stopped=self._stopped,
             parked=self._parked,
             skew=timedelta(seconds=settings.clock_skew()),
             session=self._session,
         )
-        self.states |= history.states
-        self.executions += history.executions
-        self.asked |= history.asked
+        self.states |= past.states
+        self.executions += past.executions
+        self.asked |= past.asked
+        self.marks |= past.marks
+        parents = dag_runs.parents_of(known, session=self._session)
+        self.parents |= parents
+        self.add_runs(
+            {task.run for task in parents.values()} | dag_runs.children_of(known, session=self._session)
+        )
         return True
 
-    def _suppose_consumed(self, eventless: Collection[KnownRun]) -> None:
-        """A run that no event made reads what its Dag's mappers say."""
-        schedules: dict[str, list[Schedule]] = defaultdict(list)
-        for schedule in schedules_of({k.run.dag_id for k in eventless}, session=self._session):
-            schedules[schedule.dag_id].append(schedule)
-        for known in eventless:
-            if known.key is not None:
-                self.consumed[known.run] |= self._dags.source_partitions(
-                    schedules[known.run.dag_id], known.key
-                )
+    def _note(self, readers: Readers) -> None:
+        for partition, runs in readers.whole.items():
+            self.readers[partition] |= runs
+        for partition, by_run in readers.inlets.items():
+            for run, tasks in by_run.items():
+                self.inlets[partition][run] |= tasks
+
+    def add_what_else_is_read(self, runs: Collection[Run]) -> bool:
+        """Add all that these runs read, and those that triggered them, in question or not."""
+        new: set[Run] = set()
+        waiting = set(runs) & self.known.keys()
+        while waiting:
+            new |= waiting
+            parents = {self.parents[run].run for run in waiting if run in self.parents}
+            waiting = (parents & self.known.keys()) - new
+        new -= self._known_in_full
+        self._known_in_full |= new
+        if new:
+            known = [self.known[run] for run in sorted(new)]
+            readers = all_read_by(known, self._dags, session=self._session)
+            self._note(readers)
+            read = readers.whole.keys() | readers.inlets.keys()
+            self.add_partitions({halt.partition for halt in _withdrawn_before(read, self._session)})
+        return bool(new)
+
+    def add_publications_of(self, runs: Collection[Run]) -> None:
+        """Add what the runs published, under whatever key."""
+        assets = {a for run in runs for found in self._dags.shape(run.dag_id).outlets.values() for a in found}
+        for publication in lineage.publications_by(runs, assets, None, session=self._session):
+            self.publications[publication.id] = publication
 
     def follow(self, tainted: Collection[Run], facts: Facts) -> bool:
         """Go one hop on: what the tainted runs published, who reads it, and who else published it."""
@@ -258,12 +334,29 @@ class _Collected:
             known = facts.runs[run]
             for task_id in known.shape.outlets:
                 partitions |= known.outlets(task_id)
-                assets |= known.shape.outlets[task_id]
+            assets |= known.shape.may_publish
         since = min((self.known[run].created_at for run in new), default=None)
         for publication in lineage.publications_by(new, assets, since, session=self._session):
             self.publications[publication.id] = publication
             partitions.add(publication.partition)
         return self.add_partitions(partitions)
+
+
+def _withdrawn_before(partitions: Collection[Partition], session: Session) -> list[Halt]:
+    """What was withdrawn stays absent when its cord is closed."""
+    rows = list(
+        session.scalars(
+            select(CordPartition)
+            .join(Cord, Cord.id == CordPartition.cord_id)
+            .where(
+                CordPartition.outcome == Outcome.WITHDRAWN.value,
+                CordPartition.asset_id.in_({p.asset for p in partitions}),
+                Cord.closed_at.is_not(None),
+            )
+        )
+    )
+    cords = {c.id: c for c in session.scalars(select(Cord).where(Cord.id.in_({r.cord_id for r in rows})))}
+    return [halt for halt in halts_of(rows, cords) if halt.partition in partitions]
 
 
 def _kept_publications(
@@ -294,7 +387,7 @@ def _kept_publications(
 def _absorbed(given: list[AbsorbedEvent]) -> dict[Run, tuple[datetime, ...]]:
     found: dict[Run, list[datetime]] = defaultdict(list)
     for row in given:
-        found[Run(row.dag_id, row.run_id)].append(row.absorbed_at)
+        found[Run(row.dag_id, row.run_id)].append(row.published_at)
     return {run: tuple(times) for run, times in found.items()}
 
 
@@ -309,13 +402,15 @@ def _run_facts(
     affected: AffectedRun | None,
     absorbed: tuple[datetime, ...],
 ) -> RunFacts:
+    states = collected.states.get(known.run, {})
+    marked = {t for t in states if _is_marked(t, collected)}
     return RunFacts(
         run=known.run,
         key=known.key,
         origin=known.origin,
         order=known.id,
         shape=dags.shape(known.run.dag_id),
-        tasks=collected.states.get(known.run, {}),
+        tasks=states,
         over=known.over,
         held=bool(affected and affected.held and known.run_after == HELD_UNTIL),
         pays_alone=known.has_conf or known.origin is Origin.SCHEDULE,
@@ -324,4 +419,22 @@ def _run_facts(
         absorbed=absorbed,
         partitioned=known.key is not None,
         awaited=affected.waits_since if affected else None,
+        parent=collected.parents.get(known.run),
+        created=known.created_at,
+        marked=frozenset(marked),
     )
+
+
+def _is_marked(task: Task, collected: _Collected) -> bool:
+    """A person has marked the task instance or its run, and nobody has asked for another try since."""
+    moments = [m for m in (collected.marks.get(task), collected.marks.get(task.run)) if m is not None]
+    return bool(moments) and max(moments) > max(collected.asked.get(task, ()), default=max(moments))
+
+
+def _let_through(session: Session) -> dict[Run, frozenset[Cause]]:
+    found: dict[Run, frozenset[Cause]] = defaultdict(frozenset)
+    for row in _fresh(session, LetThrough):
+        found[Run(row.dag_id, row.run_id)] |= {
+            Cause(cord, Partition(asset, key)) for cord, asset, key in row.causes
+        }
+    return dict(found)

@@ -12,19 +12,22 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import select, union
 
 from airflow_lean_provider.airflow_internals import holding
+from airflow_lean_provider.airflow_internals.absorbing import absorb_pending
 from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
-from airflow_lean_provider.brake import ledger
+from airflow_lean_provider.airflow_internals.queueing import absorb_queued
+from airflow_lean_provider.brake import ledger, scopes
 from airflow_lean_provider.brake.acting import carry_out
+from airflow_lean_provider.brake.clocks import start_clocks, stop_clocks
 from airflow_lean_provider.brake.scene import Scene, look
-from airflow_lean_provider.rules.facts import Outcome, Partition, TaskState
+from airflow_lean_provider.rules.facts import Outcome, Partition, Run, Task, TaskState
 from airflow_lean_provider.rules.plan import Label, Plan, decide, waits_for
 from airflow_lean_provider.store.clock import now
-from airflow_lean_provider.store.models import AffectedRun, Cord, CordPartition
+from airflow_lean_provider.store.models import AffectedRun, Cord, CordPartition, CordScope
 from airflow_lean_provider.store.transactions import in_transaction, lock_switch
 
 if TYPE_CHECKING:
@@ -34,6 +37,9 @@ log = logging.getLogger(__name__)
 
 RUNS_AT_ONCE = 100
 """How many runs one transaction changes."""
+
+NAMED_AT_MOST = 3
+"""How many tasks or runs are named of those that something waits for."""
 
 STEPS_AT_MOST = 10_000
 """A guard against a bug of ours: the steps that one call takes before it gives up and says so."""
@@ -63,10 +69,16 @@ def step(session: Session) -> bool:
     """
     Carry out one step.
 
+    Locks are taken in one order, in which nobody else's transaction stands across: runs, then task instances;
+    what is taken from Airflow's queues is committed before any of them is locked.
+
     :return: whether there was nothing to do
     """
     if not lock_switch(session).enabled:
         return True
+    scopes.cover_what_was_published(session)
+    if absorb_queued(session):
+        return False
     scene = look(session)
     plan = decide(scene.facts)
     if _end_what_was_asked(scene, plan, session):
@@ -82,11 +94,13 @@ def step(session: Session) -> bool:
             return False
         plans = [plan.runs[run] for run in locked if run in plan.runs and plan.runs[run].acts]
         carry_out(plans, locked, scene, session=session)
-    ledger.lift_halts(plan, session=session)
+    start_clocks(scene, session)
+    ledger.lift_halts(plan, scene, session=session)
     ledger.keep_bad_versions(plan, scene, session=session)
     ledger.note_affected(plan, scene, acting, session=session)
-    if acting or _mend(scene, session):
+    if acting or _mend(scene, session) or absorb_pending(session):
         return False
+    stop_clocks(scene, session)
     _close(plan, scene, session)
     return True
 
@@ -114,6 +128,8 @@ def _mend(scene: Scene, session: Session) -> bool:
     for task in stale:
         if task not in tis or not holding.is_parked(tis[task]):
             session.delete(scene.parked[task])
+            told = f"somebody has set it to {tis[task].state}" if task in tis else "somebody has deleted it"
+            write_entries([Entry("andon release", task.run, told, task)], session)
     session.flush()
     return bool(locked)
 
@@ -131,7 +147,26 @@ def _end_what_was_asked(scene: Scene, plan: Plan, session: Session) -> bool:
     return ended
 
 
-def release_waits_for(row: CordPartition, scene: Scene, plan: Plan) -> str | None:
+class Awaits(NamedTuple):
+    """
+    What something waits for.
+
+    :param text: in words, naming no Dag
+    :param of: the task instances or runs in question
+    """
+
+    text: str
+    of: tuple[Task | Run, ...] = ()
+
+    def __str__(self) -> str:
+        named = ", ".join(
+            f"{o.dag_id}.{o.task_id} of {o.run_id}" if isinstance(o, Task) else f"{o.dag_id} {o.run_id}"
+            for o in self.of[:NAMED_AT_MOST]
+        )
+        return f"{self.text}: {named}" if named else self.text
+
+
+def release_waits_for(row: CordPartition, scene: Scene, plan: Plan) -> Awaits | None:
     """Say what an asked release still waits for, None if nothing."""
     if row.asked_outcome != Outcome.FIXED or row.forced:
         return None
@@ -139,34 +174,37 @@ def release_waits_for(row: CordPartition, scene: Scene, plan: Plan) -> str | Non
     tasks = waits_for(scene.facts, plan, partition)
     if tasks:
         states = {scene.facts.runs[t.run].tasks[t].value for t in tasks}
-        return f"{len(tasks)} task(s) that publish it ({', '.join(sorted(states))}): " + ", ".join(
-            f"{t.dag_id}.{t.task_id} of {t.run_id}" for t in tasks[:3]
-        )
+        return Awaits(f"{len(tasks)} task(s) that publish it ({', '.join(sorted(states))})", tuple(tasks))
     if row.after_publication and not any(
         v.complete and row.asked_at is not None and v.at > row.asked_at
         for v in plan.judgement.versions.get(partition, ())
     ):
-        failed = [
-            f"{t.dag_id}.{t.task_id} of {t.run_id}"
+        failed = sorted(
+            t
             for run in scene.facts.runs.values()
             for t, state in run.tasks.items()
             if state is TaskState.FAILED and partition in run.outlets(t.task_id)
-        ]
-        return "its next publication" + (f"; failed: {', '.join(sorted(failed))}" if failed else "")
+        )
+        return Awaits("its next publication" + ("; failed" if failed else ""), tuple(failed))
     return None
 
 
 def _close(plan: Plan, scene: Scene, session: Session) -> None:
     """Mark the cords as settled, and close those that nothing is left to do for."""
     busy = _busy(plan, scene)
-    open_partitions = set(
-        session.scalars(select(CordPartition.cord_id).where(CordPartition.outcome.is_(None)))
+    not_ended = set(
+        session.scalars(
+            union(
+                select(CordPartition.cord_id).where(CordPartition.outcome.is_(None)),
+                select(CordScope.cord_id).where(CordScope.ended_at.is_(None)),
+            )
+        )
     )
     moment = now()
     still_open = False
     for cord in session.scalars(select(Cord).where(Cord.closed_at.is_(None))):
         cord.settled_at = cord.settled_at or moment
-        if cord.id in busy | open_partitions or None in busy:
+        if cord.id in busy | not_ended or None in busy:
             still_open = True
         else:
             cord.closed_at = moment

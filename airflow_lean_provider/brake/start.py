@@ -12,13 +12,14 @@ from sqlalchemy.orm import object_session
 from airflow_lean_provider import settings
 from airflow_lean_provider.airflow_internals import executors, holding, notes
 from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
-from airflow_lean_provider.airflow_internals.lineage import is_rescheduled, origin_of
-from airflow_lean_provider.airflow_internals.starts import StartNotJudged, Verdict, judge_start
+from airflow_lean_provider.airflow_internals.history import is_rescheduled
+from airflow_lean_provider.airflow_internals.runs import origin_of
+from airflow_lean_provider.brake.verdict import StartNotJudged, Verdict, judge_start
 from airflow_lean_provider.rules.facts import Origin, Run, Task, Try
 from airflow_lean_provider.rules.plan import Label
 from airflow_lean_provider.store.clock import now
 from airflow_lean_provider.store.models import AffectedRun, Cord, ParkedTask, StoppedTry
-from airflow_lean_provider.store.transactions import transaction
+from airflow_lean_provider.store.transactions import is_lost, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -43,6 +44,8 @@ def judge_run(dag_run: DagRun) -> None:
         return
     executors.watch(processes_ended)
     try:
+        if not holding.lock_start(dag_run, session=session):
+            return
         verdict = judge_start(dag_run, session=session)
         if verdict.whole and not holding.tears_down(dag_run, verdict.teardowns, session=session):
             _hold(dag_run, verdict, session)
@@ -71,6 +74,8 @@ def judge_task(ti: TaskInstance, schedules: bool, *, session: Session) -> str | 
         try:
             _park(ti, session)
         except Exception as error:  # whatever it is, the task must not start
+            if is_lost(error):
+                raise
             raise StartNotJudged(f"{ti} could not be parked") from error
     if halted:
         return f"It reads {len(halted)} partition(s) halted by an andon cord; see 'airflow andon why'."
@@ -142,3 +147,4 @@ def _park(ti: TaskInstance, session: Session) -> None:
             connection.execute(insert(ParkedTask).values(**task._asdict(), parked_at=now()))
         write_entries([Entry("andon hold", task.run, "", task)], connection)
     holding.park(ti)
+    holding.withdraw_questions([ti], session=session)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from airflow_lean_provider.airflow_internals import absorbing, holding, notes
+from airflow_lean_provider.airflow_internals import holding, notes
 from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
+from airflow_lean_provider.airflow_internals.giving_back import give_back
 from airflow_lean_provider.brake.errors import BadRequest
 from airflow_lean_provider.brake.settle import settle
 from airflow_lean_provider.rules.facts import Run, Task
@@ -50,8 +52,11 @@ def disable(*, reason: str, by: str) -> int:
                 row.run_after = None
                 row.was = None
                 write_entries([Entry("andon disable", run, reason)], session)
+            elif row is not None and row.was is not None and row.was["start_date"]:
+                holding.start_clock(dag_run, datetime.fromisoformat(row.was["start_date"]))
+                row.was = None
             if run in absorbed:
-                absorbing.give_back(dag_run, session=session)
+                give_back(dag_run, session=session)
         for task, ti in holding.lock_tasks(parked, session=session).items():
             holding.unpark(ti)
             write_entries([Entry("andon disable", task.run, reason, task)], session)

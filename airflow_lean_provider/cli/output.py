@@ -42,7 +42,8 @@ def say(answer: Mapping[str, Any], output: str) -> None:
 
 
 def _table(console: AirflowConsole, rows: list[Mapping[str, Any]], output: str) -> None:
-    flat = [{name: _as_text(value) for name, value in row.items()} for row in rows]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    flat = [{name: _as_text(row.get(name)) for name in columns} for row in rows]
     console.print_as(flat, output)
 
 

@@ -15,12 +15,20 @@ from airflow_lean_provider.rules.facts import (
     Outcome,
     Partition,
     Run,
+    RunFacts,
     Severity,
     Task,
     Try,
 )
 from airflow_lean_provider.rules.reading import Reading
-from airflow_lean_provider.rules.versions import Version, all_versions, current, visible_until
+from airflow_lean_provider.rules.versions import (
+    AS_IT_STANDS,
+    Version,
+    all_versions,
+    current,
+    partial_ones,
+    visible_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -64,7 +72,7 @@ def judge(facts: Facts) -> Judgement:
             gone[halt.partition].add(halt.ended)
     while True:
         bad, seen, sights = _spread(facts, versions, named, gone, reading)
-        absent = _absent(facts, versions, bad, endings)
+        absent = _absent(facts, versions, bad, endings, reading)
         more = {partition: since for partition, since in absent.items() if since not in gone[partition]}
         if not more:
             break
@@ -94,11 +102,11 @@ def _bad_by_themselves(
             for version in named_versions(halt, versions.get(halt.partition, ())):
                 named[version.id] |= {Cause(halt.cord, halt.partition)}
     for version in (v for found in versions.values() for v in found):
-        if not version.complete:
+        if not version.complete and not version.partial:
             cause = Cause(0, version.partition)
             named[version.id] |= {cause}
             endings[cause] = Outcome.FIXED
-        elif version.run is not None and version.run not in facts.runs:
+        elif version.complete and version.run is not None and version.run not in facts.runs:
             named[version.id] |= {
                 cause
                 for cause in facts.kept_bad.get(version.id, ())
@@ -114,8 +122,13 @@ def _spread(
     gone: Mapping[Partition, Collection[datetime]],
     reading: Reading,
 ) -> tuple[dict[str, frozenset[Cause]], dict[Try, frozenset[Cause]], dict[Try, frozenset[str]]]:
-    """Follow the bad versions to who saw them and to what those wrote, until nothing new appears."""
+    """
+    Follow the bad versions to who saw them and to what those wrote, until nothing new appears.
+
+    Whoever has called data good as it stands has forgiven what was known then, and no cord that came later.
+    """
     bad: dict[str, frozenset[Cause]] = defaultdict(frozenset, named)
+    pulled = {Cause(h.cord, h.partition): h.pulled or h.opened for h in facts.halts}
     executions = sorted(facts.executions, key=lambda e: (e.started, e.attempt))
     while True:
         seen, sights = _who_saw(facts, versions, bad, gone, executions, reading)
@@ -123,6 +136,8 @@ def _spread(
         for found in versions.values():
             for version in found:
                 causes = frozenset().union(*(seen.get(c, frozenset()) for c in version.contributors))
+                if version.id.startswith(AS_IT_STANDS):
+                    causes = frozenset(c for c in causes if c in pulled and pulled[c] > version.at)
                 if version.id not in facts.cleared and causes - bad.get(version.id, frozenset()):
                     bad[version.id] |= causes
                     grown = True
@@ -146,7 +161,7 @@ def named_versions(halt: Halt, versions: Iterable[Version]) -> list[Version]:
         and v.id not in halt.named
         and v.at > halt.opened
         and (halt.ended is None or v.at <= halt.ended)
-        and not v.id.startswith("release:")
+        and not v.id.startswith(AS_IT_STANDS)
     ]
     if halt.outcome is Outcome.FIXED and since:
         since = since[:-1]
@@ -166,6 +181,12 @@ def _who_saw(
         for partition, found in versions.items()
     }
     by_partition = {partition: found for partition, found in by_partition.items() if found}
+    withdrawn = {
+        version.id: min(moment for moment in gone[partition] if moment >= version.at)
+        for partition, found in versions.items()
+        for version in found
+        if any(moment >= version.at for moment in gone.get(partition, ()))
+    }
     seen: dict[Try, frozenset[Cause]] = {}
     sights: dict[Try, frozenset[str]] = {}
     last_of: dict[Run, dict[Task, Execution]] = defaultdict(dict)
@@ -179,14 +200,41 @@ def _who_saw(
         facts_of_run = facts.runs.get(run)
         if facts_of_run is not None:
             before = facts_of_run.shape.upstream.get(execution.task.task_id, frozenset())
+            handed_on = _handed_down(facts_of_run, executions, sights)
+            if execution.task in last_of[run]:
+                handed_on = _still_open(handed_on, bad, facts, execution.started)
             for task, earlier in last_of[run].items():
                 if task.task_id in before and earlier.ended is not None:
-                    witnessed |= sights.get(earlier.attempt, frozenset())
+                    handed_on |= sights.get(earlier.attempt, frozenset())
+            witnessed |= {v for v in handed_on if v not in withdrawn or execution.started < withdrawn[v]}
         if witnessed:
             sights[execution.attempt] = witnessed
             seen[execution.attempt] = frozenset().union(*(bad[v] for v in witnessed))
         last_of[run][execution.task] = execution
     return seen, sights
+
+
+def _handed_down(
+    run: RunFacts, executions: Iterable[Execution], sights: Mapping[Try, frozenset[str]]
+) -> frozenset[str]:
+    """Return what the execution saw that triggered the run: the run goes on with what that one read."""
+    if run.parent is None or run.created is None:
+        return frozenset()
+    triggering = [e for e in executions if e.task == run.parent and e.started <= run.created]
+    return sights.get(triggering[-1].attempt, frozenset()) if triggering else frozenset()
+
+
+def _still_open(
+    versions: frozenset[str], bad: Mapping[str, frozenset[Cause]], facts: Facts, at: datetime
+) -> frozenset[str]:
+    """
+    Return those of the versions that a cord was still open for.
+
+    Once it has ended, to run again is all that a child can do whose triggering task does not: it is gone, or
+    another run has done its work.
+    """
+    is_open = {Cause(h.cord, h.partition) for h in facts.halts if h.ended is None or h.ended > at}
+    return frozenset(v for v in versions if bad[v] & is_open)
 
 
 def _seen_until(
@@ -220,6 +268,9 @@ def _bad_partitions(
         last = current(of_partition)
         if last is not None and last.id in bad and partition not in absent:
             found[partition] |= bad[last.id]
+        for version in partial_ones(of_partition):
+            if version.id in bad and partition not in absent:
+                found[partition] |= bad[version.id]
     return dict(found)
 
 
@@ -245,6 +296,7 @@ def _absent(
     versions: Mapping[Partition, tuple[Version, ...]],
     bad: Mapping[str, frozenset[Cause]],
     endings: Mapping[Cause, Outcome | None],
+    reading: Reading,
 ) -> dict[Partition, datetime]:
     """Withdrawn partitions, and what was made from them alone, each with since when it is absent."""
     open_roots = _open_roots(facts)
@@ -255,14 +307,28 @@ def _absent(
             last = current(found)
             if partition in absent or partition in open_roots or last is None or last.run is None:
                 continue
-            writer = facts.runs.get(last.run)
-            if last.id in bad and writer is not None and writer.consumed and writer.consumed <= absent.keys():
-                named = {c for c in bad[last.id] if c.cord}
-                if all(endings.get(cause) is Outcome.WITHDRAWN for cause in named):
-                    more[partition] = max(absent[p] for p in writer.consumed)
+            run = facts.runs.get(last.run)
+            if last.id not in bad or run is None:
+                continue
+            makers = _makers(last, run)
+            named = {c for c in bad[last.id] if c.cord}
+            if (
+                makers
+                and all(reading.reads_only(absent, versions, run, task_id) for task_id in makers)
+                and all(endings.get(cause) is not None for cause in named)
+            ):
+                read = frozenset().union(*(reading.of(last.run, task_id) for task_id in makers))
+                more[partition] = max(absent[p] for p in read & absent.keys())
         if not more:
             return absent
         absent |= more
+
+
+def _makers(version: Version, run: RunFacts) -> set[str]:
+    """Return the tasks that wrote the version or, if it is half-written, may have begun to."""
+    return {attempt.task.task_id for attempt in version.contributors} or {
+        task.task_id for task in run.tasks if version.partition in run.outlets(task.task_id)
+    }
 
 
 def ended_of_itself(execution: Execution) -> bool:

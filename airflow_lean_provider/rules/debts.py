@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from airflow_lean_provider.rules.badness import Judgement, ended_of_itself
 from airflow_lean_provider.rules.facts import (
@@ -19,10 +18,7 @@ from airflow_lean_provider.rules.facts import (
     Task,
     TaskState,
 )
-from airflow_lean_provider.rules.starts import bad_reads
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from airflow_lean_provider.rules.starts import bad_reads, reads_only_absent
 
 Group = tuple[str, str]
 Instance = tuple[str, int]
@@ -54,97 +50,161 @@ class Account:
 
 def accounts(facts: Facts, judgement: Judgement) -> dict[Group, Account]:
     """Apply D4 and D5 to every group of runs that the facts name."""
-    groups: dict[Group, list[RunFacts]] = defaultdict(list)
-    for run in facts.runs.values():
-        groups[run.group].append(run)
-    executions: dict[Run, list[Execution]] = defaultdict(list)
-    for execution in sorted(facts.executions, key=lambda e: (e.started, e.attempt)):
-        executions[execution.task.run].append(execution)
-    return {
-        group: _account(facts, judgement, group, members, executions) for group, members in groups.items()
-    }
+    return _Books(facts, judgement).all()
 
 
-def _account(
-    facts: Facts,
-    judgement: Judgement,
-    group: Group,
-    members: list[RunFacts],
-    executions: Mapping[Run, list[Execution]],
-) -> Account:
-    in_group = sorted(
-        (e for m in members for e in executions.get(m.run, ())), key=lambda e: (e.started, e.attempt)
-    )
-    live = {
-        (t.task_id, t.map_index) for m in members for t, s in m.tasks.items() if s is not TaskState.REMOVED
-    }
-    owed: set[Instance] = set()
-    owing_runs: set[Run] = set()
-    failed: set[Run] = set()
-    causes: set[Cause] = set()
-    for instance in live:
-        history = [e for e in in_group if (e.task.task_id, e.task.map_index) == instance]
-        debtors = [e for e in history if _incurs_debt(e, facts, judgement)]
-        last_debt = debtors[-1] if debtors else None
-        paid = last_debt is not None and any(
-            e.started > last_debt.started and _pays(e, judgement) for e in history
+class _Books:
+    """The accounts, each made once: one of a child run asks for that of the run that triggered it."""
+
+    def __init__(self, facts: Facts, judgement: Judgement) -> None:
+        self._facts = facts
+        self._judgement = judgement
+        self._groups: dict[Group, list[RunFacts]] = defaultdict(list)
+        for run in facts.runs.values():
+            self._groups[run.group].append(run)
+        self._executions: dict[Run, list[Execution]] = defaultdict(list)
+        for execution in sorted(facts.executions, key=lambda e: (e.started, e.attempt)):
+            self._executions[execution.task.run].append(execution)
+        self._made: dict[Group, Account] = {}
+
+    def all(self) -> dict[Group, Account]:
+        for group in self._groups:
+            self._of(group)
+        return self._made
+
+    def _of(self, group: Group) -> Account:
+        if group not in self._made:
+            self._made[group] = Account(group)  # two runs that trigger each other anew supersede neither
+            self._made[group] = self._account(group)
+        return self._made[group]
+
+    def _account(self, group: Group) -> Account:
+        facts, judgement = self._facts, self._judgement
+        orphans = {m.run for m in self._groups[group] if self._is_superseded_child(m)}
+        members = [m for m in self._groups[group] if m.run not in orphans]
+        in_group = sorted(
+            (e for m in self._groups[group] for e in self._executions.get(m.run, ())),
+            key=lambda e: (e.started, e.attempt),
         )
-        unread = _runs_with_unread_events(judgement, members, history)
-        if (last_debt is not None and not paid) or unread:
-            owed.add(instance)
-            owing_runs |= unread
-            if last_debt is not None and not paid:
-                owing_runs |= {e.task.run for e in debtors}
-                causes |= {c for e in debtors for c in judgement.seen[e.attempt]}
-                failed |= _failed_payers(facts, judgement, history, last_debt)
-    able = [m for m in members if m.run not in failed]
-    kept_back = [m for m in able if m.kept_back]
-    candidates = [m for m in able if not m.over] or [m for m in able if m.run in owing_runs]
-    payer = max(candidates, key=lambda m: (m.origin is Origin.ASSETS, m.order), default=None)
-    if payer is None:
+        live = {
+            (t.task_id, t.map_index)
+            for m in members
+            for t, s in m.tasks.items()
+            if s is not TaskState.REMOVED and t not in m.marked
+        }
+        owed: set[Instance] = set()
+        owing_runs: set[Run] = set()
+        failed: set[Run] = set()
+        causes: set[Cause] = set()
+        for instance in live:
+            history = [e for e in in_group if (e.task.task_id, e.task.map_index) == instance]
+            debtors = [e for e in history if self._counts(e, orphans) and _incurs_debt(e, facts, judgement)]
+            last_debt = debtors[-1] if debtors else None
+            paid = last_debt is not None and any(
+                e.started > last_debt.started and _pays(e, judgement) for e in history
+            )
+            unread = _runs_with_unread_events(judgement, members, instance, history)
+            if (last_debt is not None and not paid) or unread:
+                owed.add(instance)
+                owing_runs |= unread
+                if last_debt is not None and not paid:
+                    owing_runs |= {e.task.run for e in debtors}
+                    causes |= {c for e in debtors for c in judgement.seen[e.attempt]}
+                    failed |= _failed_payers(facts, judgement, history, last_debt)
+        able = [m for m in members if m.run not in failed]
+        kept_back = {m.run for m in able if m.kept_back}
+        candidates = [m for m in able if not m.over] or [m for m in able if m.run in owing_runs]
+        payer = max(candidates, key=lambda m: (m.origin is Origin.ASSETS, m.order), default=None)
+        superseded = ((kept_back | owing_runs) - {payer.run} if payer is not None else set()) | {
+            m.run for m in self._groups[group] if m.run in orphans
+        }
         return Account(
             group,
             frozenset(owed),
-            failed=frozenset(failed),
-            owing_runs=frozenset(owing_runs),
-            causes=frozenset(causes),
+            payer.run if payer is not None else None,
+            self._to_clear(payer, owed) if payer is not None else frozenset(),
+            frozenset(superseded),
+            frozenset(failed),
+            frozenset(owing_runs),
+            frozenset(causes),
         )
-    others = {m.run for m in kept_back} | owing_runs
-    return Account(
-        group,
-        frozenset(owed),
-        payer.run,
-        _to_clear(judgement, payer, owed),
-        frozenset(others - {payer.run}),
-        frozenset(failed),
-        frozenset(owing_runs),
-        frozenset(causes),
-    )
+
+    def _to_clear(self, payer: RunFacts, owed: set[Instance]) -> frozenset[Task]:
+        """
+        Return the payer's finished instances whose debt is due, with what follows them.
+
+        And with what they follow, if another run has paid for that: in this one it would hand on what it saw.
+        What follows may read what they are about to repair: D3 keeps it back until then.
+        """
+        judgement = self._judgement
+        due = {
+            t
+            for t, s in payer.tasks.items()
+            if (t.task_id, t.map_index) in owed and s.finished and not bad_reads(judgement, t.run, t.task_id)
+        }
+        before = frozenset().union(*(payer.shape.upstream.get(t.task_id, frozenset()) for t in due))
+        latest = {e.task: e for e in self._executions.get(payer.run, ())}
+        hands_on = {
+            task_id
+            for task_id in before & {t.task_id for t, e in latest.items() if e.attempt in judgement.seen}
+            if not reads_only_absent(judgement, payer, task_id)
+        }
+        chosen = {t.task_id for t in due} | hands_on
+        following = {other for task_id in chosen for other in payer.shape.downstream(task_id)}
+        again = due | {t for t in payer.tasks if t.task_id in hands_on | following}
+        return frozenset(
+            t for t in again if payer.tasks[t].finished and payer.tasks[t] is not TaskState.REMOVED
+        )
+
+    def _counts(self, execution: Execution, orphans: set[Run]) -> bool:
+        """What a person has marked owes nothing, nor does a run whose triggering task runs again."""
+        run = execution.task.run
+        return run not in orphans and execution.task not in self._facts.runs[run].marked
+
+    def _is_superseded_child(self, run: RunFacts) -> bool:
+        """D5: the task that triggered the run owes, was killed and will run again, or has run again since."""
+        if run.parent is None or run.parent.run not in self._facts.runs:
+            return False
+        parent = self._facts.runs[run.parent.run]
+        asked = max((m for t in run.tasks for m in self._facts.asked.get(t, ())), default=run.created)
+        tries = [e for e in self._executions.get(parent.run, ()) if e.task == run.parent]
+        if asked is not None and any(e.started > asked for e in tries):
+            return True
+        state = parent.tasks.get(run.parent)
+        if tries and tries[-1].ending is Ending.STOPPED and state is not None and not state.finished:
+            return True
+        account = self._of(parent.group)
+        owes = (run.parent.task_id, run.parent.map_index) in account.owed
+        return (owes and parent.run in account.owing_runs) or parent.run in account.superseded
 
 
 def _incurs_debt(execution: Execution, facts: Facts, judgement: Judgement) -> bool:
-    """D4, first half: it ended of itself and saw what was bad for a cause that has ended as fixed."""
+    """
+    D4, first half: it ended of itself and saw what was bad for a cause that has ended as fixed.
+
+    Or as withdrawn, while it also reads others: who has nothing left to read owes nothing.
+    """
     if not ended_of_itself(execution):
         return False
     outcomes = {judgement.endings.get(c) for c in judgement.seen.get(execution.attempt, ())}
-    if Outcome.FIXED in outcomes:
-        return True
-    return Outcome.WITHDRAWN in outcomes and _reads_others(facts, judgement, execution.task.run)
-
-
-def _reads_others(facts: Facts, judgement: Judgement, run: Run) -> bool:
-    consumed = facts.runs[run].consumed
-    return not consumed or not consumed <= judgement.absent
+    if not {Outcome.FIXED, Outcome.WITHDRAWN} & outcomes:
+        return False
+    known = facts.runs[execution.task.run]
+    return not reads_only_absent(judgement, known, execution.task.task_id)
 
 
 def _runs_with_unread_events(
-    judgement: Judgement, members: list[RunFacts], history: list[Execution]
+    judgement: Judgement, members: list[RunFacts], instance: Instance, history: list[Execution]
 ) -> set[Run]:
-    """D4, second half: an absorbed event is newer than the instance's last execution, and nobody has paid."""
+    """
+    D4, second half: an absorbed event is newer than the instance's last execution, and nobody has paid.
+
+    Who has nothing left to read owes nothing for it either.
+    """
     paid = max((e.started for e in history if _pays(e, judgement)), default=None)
     unread = set()
     for member in members:
-        if not member.absorbed:
+        if not member.absorbed or reads_only_absent(judgement, member, instance[0]):
             continue
         mine = [e.started for e in history if e.task.run == member.run]
         newest = max(member.absorbed)
@@ -166,19 +226,3 @@ def _failed_payers(facts: Facts, judgement: Judgement, history: list[Execution],
         and e.attempt not in judgement.seen
         and facts.runs[e.task.run].tasks.get(e.task) is TaskState.FAILED
     }
-
-
-def _to_clear(judgement: Judgement, payer: RunFacts, owed: set[Instance]) -> frozenset[Task]:
-    """
-    Return the payer's finished instances whose debt is due, with what follows them.
-
-    What follows may read what they are about to repair: D3 keeps it back until then.
-    """
-    due = {
-        t
-        for t, s in payer.tasks.items()
-        if (t.task_id, t.map_index) in owed and s.finished and not bad_reads(judgement, t.run, t.task_id)
-    }
-    following = {other for t in due for other in payer.shape.downstream(t.task_id)}
-    again = due | {t for t in payer.tasks if t.task_id in following}
-    return frozenset(t for t in again if payer.tasks[t].finished and payer.tasks[t] is not TaskState.REMOVED)

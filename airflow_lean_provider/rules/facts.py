@@ -126,6 +126,8 @@ class Halt:
     """
     A cord on one partition.
 
+    :param opened: from when on what is completed is presumed bad: the last version that the pull knew of
+    :param pulled: when the cord was pulled
     :param named: ids of the versions that the pull named
     :param outcome: None while the halt is open
     """
@@ -137,6 +139,7 @@ class Halt:
     named: frozenset[str]
     outcome: Outcome | None = None
     ended: datetime | None = None
+    pulled: datetime | None = None
 
 
 class Origin(str, Enum):
@@ -175,16 +178,29 @@ class DagShape:
     What the rules must know of a Dag.
 
     :param upstream: every task that a task follows, at any distance
+    :param may_publish: the assets of its outlets, and those that tasks have published through an alias
     :param teardowns: tasks that clean up after others
     :param scaffold: the setups that a task needs, and their teardowns
+    :param asks: tasks whose repair waits for a person (``repair="ask"`` on what they publish)
+    :param finishes: tasks that are not killed while they run (``on_running="finish"`` on what they publish)
     """
 
     upstream: Mapping[str, frozenset[str]]
     outlets: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    may_publish: frozenset[int] = frozenset()
     teardowns: frozenset[str] = frozenset()
     advisory: bool = False
     owner: str = ""
     scaffold: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    asks: frozenset[str] = frozenset()
+    finishes: frozenset[str] = frozenset()
+
+    def served_by(self, teardown: str) -> frozenset[str]:
+        """Return the tasks that the teardown cleans up after, setups left out."""
+        setups = frozenset().union(*self.scaffold.values())
+        return frozenset(t for t, needed in self.scaffold.items() if teardown in needed) | (
+            self.upstream.get(teardown, frozenset()) - setups
+        )
 
     def downstream(self, task_id: str) -> frozenset[str]:
         return frozenset(other for other, before in self.upstream.items() if task_id in before)
@@ -197,11 +213,14 @@ class RunFacts:
 
     :param order: larger for runs that were created later
     :param pays_alone: the run does not share its key with others (no key, conf, scheduled, backfill)
-    :param consumed: the partitions of the events that made the run
+    :param consumed: the partitions of the events that made the run, or were absorbed into it
     :param absorbed: when each event that the brake gave to this run was published
     :param held: the brake has moved the run's start, whatever a person has made of the run since
     :param over: the run has ended
     :param awaited: since when the brake has waited for the run to start, None if it does not
+    :param parent: the task instance that triggered the run, None if none did
+    :param created: when the run came into being, None if that is not known
+    :param marked: the task instances whose state a person has set: they owe nothing and pay for nothing
     """
 
     run: Run
@@ -217,6 +236,9 @@ class RunFacts:
     absorbed: tuple[datetime, ...] = ()
     partitioned: bool = True
     awaited: datetime | None = None
+    parent: Task | None = None
+    created: datetime | None = None
+    marked: frozenset[Task] = frozenset()
 
     @property
     def group(self) -> tuple[str, str]:
@@ -242,8 +264,13 @@ class Facts:
     """
     Everything that the rules are told.
 
-    :param readers: the runs all of whose tasks read a partition
+    :param readers: the runs all of whose tasks read a partition; of what is not in question, only those runs
+        that may have nothing else to read
+    :param inlets: the tasks that have a partition as an inlet, by run; what follows them reads it, too
     :param cleared: versions that a person declared good
+    :param repaired: versions that a person declared to be good as they stand now, with since when
+    :param let_through: the causes in spite of which a person lets a run start
+    :param approved: when a person last let a run be repaired that asks for it
     :param asked: when each try of a task instance was asked for: it was created, cleared, failed or stopped
     :param kept_bad: why versions were bad when their run was last known; what counts once it is gone
     :param survivors: the tries that were stopped and whose process may live until then
@@ -256,7 +283,11 @@ class Facts:
     half_written: tuple[HalfWritten, ...] = ()
     runs: Mapping[Run, RunFacts] = field(default_factory=dict)
     readers: Mapping[Partition, frozenset[Run]] = field(default_factory=dict)
+    inlets: Mapping[Partition, Mapping[Run, frozenset[str]]] = field(default_factory=dict)
     cleared: frozenset[str] = frozenset()
+    repaired: Mapping[str, datetime] = field(default_factory=dict)
+    let_through: Mapping[Run, frozenset[Cause]] = field(default_factory=dict)
+    approved: Mapping[Run, datetime] = field(default_factory=dict)
     survivors: Mapping[Try, datetime] = field(default_factory=dict)
     asked: Mapping[Task, Sequence[datetime]] = field(default_factory=dict)
     kept_bad: Mapping[str, frozenset[Cause]] = field(default_factory=dict)

@@ -22,10 +22,10 @@ from airflow_lean_provider.rules.facts import (
     Task,
     TaskState,
 )
-from airflow_lean_provider.rules.starts import alive, bad_reads, may_start
+from airflow_lean_provider.rules.starts import alive, bad_reads, may_start, reads_only_absent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 class Label(str, Enum):
@@ -40,6 +40,8 @@ class Label(str, Enum):
     STARTING = "starting"
     """Released or cleared, and not started since."""
     REPAIR_FAILED = "repair failed"
+    ASKS = "asks"
+    """It waits for a person to say that it may be repaired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class RunPlan:
     :param tear_down: teardowns of killed tasks, which run before the run is held as a whole
     :param clear: finished task instances that have to run again
     :param skip: end the run without running it, since another one does its work
+    :param leave_out: task instances that are skipped, since all that they read was withdrawn
     """
 
     run: Run
@@ -70,6 +73,7 @@ class RunPlan:
     tear_down: tuple[Task, ...] = ()
     clear: tuple[Task, ...] = ()
     skip: bool = False
+    leave_out: tuple[Task, ...] = ()
 
     @property
     def acts(self) -> bool:
@@ -84,6 +88,7 @@ class RunPlan:
             or self.clear
             or self.tear_down
             or self.skip
+            or self.leave_out
         )
 
 
@@ -137,6 +142,9 @@ def _plan_run(
 ) -> RunPlan:
     said = _describe(judgement, run, account, executions)
     clear = tuple(sorted(account.clear)) if account.payer == run.run else ()
+    if clear and not _may_repair(facts, run, clear, executions):
+        clear = ()
+        said = replace(said, labels=said.labels | {Label.ASKS})
     if any(alive(facts, t) for t in clear):
         clear = ()
     repairing = {Label.REPAIRING} if clear else set()
@@ -144,8 +152,11 @@ def _plan_run(
         return replace(said, labels=said.labels | repairing, clear=clear, release=run.held)
     unfinished = {t: s for t, s in run.tasks.items() if not s.finished}
     surviving = {t for t in unfinished if alive(facts, t)}
-    forbidden = {t for t in unfinished if not may_start(facts, judgement, t)} | surviving
-    stop = _to_stop(judgement, run, unfinished, forbidden, executions)
+    ends_by_itself = {
+        t for t, s in unfinished.items() if s is TaskState.RUNNING and t.task_id in run.shape.finishes
+    }
+    forbidden = {t for t in unfinished if not may_start(facts, judgement, t)} - ends_by_itself | surviving
+    stop = _to_stop(facts, judgement, run, unfinished, forbidden, executions) - ends_by_itself
     said = replace(said, stop=tuple(sorted(stop)))
     if stop:
         said = replace(said, labels=said.labels | {Label.STOPPED})
@@ -155,7 +166,8 @@ def _plan_run(
         if not surviving and not stop and not waits:
             said = replace(said, tear_down=_to_tear_down(run, executions))
         return _keep_back(said, run, unfinished, forbidden, waits)
-    if run.kept_back and (run.run in account.superseded or _reads_only_absent(run, judgement)):
+    need_not_run = run.run in account.superseded or _reads_only_absent(run, judgement)
+    if run.kept_back and need_not_run and not _only_tears_down(run, unfinished):
         if {TaskState.RUNNING, TaskState.QUEUED} & set(unfinished.values()):
             return said
         return replace(said, skip=True, unpark=_parked(unfinished))
@@ -167,13 +179,37 @@ def _plan_run(
         release=run.held,
         unpark=_parked(unfinished),
         clear=tuple(sorted({*clear, *_to_set_up_again(run, unfinished)})) if run.kept_back else clear,
+        leave_out=_to_leave_out(judgement, run, unfinished) if run.kept_back else (),
+    )
+
+
+def _may_repair(facts: Facts, run: RunFacts, clear: tuple[Task, ...], executions: list[Execution]) -> bool:
+    """Nothing in it asks for a person, or a person has said yes since what is to run again has run."""
+    asking = {t for t in clear if t.task_id in run.shape.asks}
+    last = max((e.started for e in executions if e.task in asking), default=None)
+    approved = facts.approved.get(run.run)
+    return not asking or (approved is not None and (last is None or approved > last))
+
+
+def _to_leave_out(
+    judgement: Judgement, run: RunFacts, unfinished: Mapping[Task, TaskState]
+) -> tuple[Task, ...]:
+    kept = (TaskState.WAITING, TaskState.PARKED)
+    return tuple(
+        sorted(
+            t
+            for t, s in unfinished.items()
+            if s in kept
+            and t.task_id not in run.shape.teardowns
+            and reads_only_absent(judgement, run, t.task_id)
+        )
     )
 
 
 def _describe(judgement: Judgement, run: RunFacts, account: Account, executions: list[Execution]) -> RunPlan:
     """Say what the run is called and why, before anything is decided."""
     latest = {e.task: e for e in sorted(executions, key=lambda e: (e.started, e.attempt))}
-    saw_bad = [e for e in latest.values() if e.attempt in judgement.seen]
+    saw_bad = [e for e in latest.values() if e.attempt in judgement.seen and e.task not in run.marked]
     reads_bad = frozenset().union(*(bad_reads(judgement, run.run, t.task_id) for t in run.tasks))
     labels: set[Label] = set()
     if run.kept_back and any(e.ending is Ending.STOPPED for e in latest.values()):
@@ -207,6 +243,7 @@ def _is_starting(run: RunFacts, executions: list[Execution]) -> bool:
 
 
 def _to_stop(
+    facts: Facts,
     judgement: Judgement,
     run: RunFacts,
     unfinished: Mapping[Task, TaskState],
@@ -216,7 +253,12 @@ def _to_stop(
     """Return what runs and saw a bad version or reads a bad partition; teardowns are let finish."""
     if run.shape.advisory:
         return set()
-    saw = {e.task for e in executions if e.ending is Ending.OPEN and e.attempt in judgement.seen}
+    let_through = facts.let_through.get(run.run, frozenset())
+    saw = {
+        e.task
+        for e in executions
+        if e.ending is Ending.OPEN and judgement.seen.get(e.attempt, frozenset()) - let_through
+    }
     return {
         t
         for t in saw | forbidden
@@ -288,12 +330,17 @@ def _to_set_up_again(run: RunFacts, unfinished: Mapping[Task, TaskState]) -> set
     return {t for t, s in run.tasks.items() if t.task_id in needed and s.finished} if torn_down else set()
 
 
+def _only_tears_down(run: RunFacts, unfinished: Collection[Task]) -> bool:
+    """Tell whether nothing is left but the teardown of what has run."""
+    return bool(unfinished) and all(t.task_id in run.shape.teardowns for t in unfinished)
+
+
 def _parked(unfinished: Mapping[Task, TaskState]) -> tuple[Task, ...]:
     return tuple(sorted(t for t, s in unfinished.items() if s is TaskState.PARKED))
 
 
 def _reads_only_absent(run: RunFacts, judgement: Judgement) -> bool:
-    return bool(run.consumed) and run.consumed <= judgement.absent
+    return bool(run.tasks) and all(reads_only_absent(judgement, run, t.task_id) for t in run.tasks)
 
 
 def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
@@ -319,9 +366,13 @@ def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
                 continue
             owes = (task.task_id, task.map_index) in account.owed and run.run in account.owing_runs
             latest = last.get((run.group, task.task_id, task.map_index))
-            tainted = latest is not None and any(
-                plan.judgement.endings.get(c) is not Outcome.WITHDRAWN
-                for c in plan.judgement.seen.get(latest.attempt, ())
+            tainted = (
+                latest is not None
+                and latest.task not in run.marked
+                and any(
+                    plan.judgement.endings.get(c) is not Outcome.WITHDRAWN
+                    for c in plan.judgement.seen.get(latest.attempt, ())
+                )
             )
             if not (run.over or state.finished) or owes or tainted:
                 waiting.append(task)

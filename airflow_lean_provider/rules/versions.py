@@ -10,6 +10,7 @@ from airflow_lean_provider.rules.facts import (
     Ending,
     Execution,
     Facts,
+    HalfWritten,
     Halt,
     Outcome,
     Partition,
@@ -44,10 +45,24 @@ class Version:
     run: Run | None = None
     contributors: frozenset[Try] = frozenset()
 
+    @property
+    def partial(self) -> bool:
+        """Some of the task instances that publish it have, others have still to: it can be seen already."""
+        return not self.complete and bool(self.contributors)
+
+
+AS_IT_STANDS = "release:"
+"""How the id of a version begins that nobody published: the data as it stood when it was called fixed."""
+
 
 def version_of_event(event_id: int) -> str:
     """Return the id of the version that the asset event completed."""
     return f"event:{event_id}"
+
+
+def _version_of_half(half: HalfWritten) -> str:
+    task = "/".join(map(str, half.attempt.task))
+    return f"half:{half.partition.asset}:{half.partition.key}:{task}/{half.attempt.number}"
 
 
 def all_versions(facts: Facts) -> dict[Partition, tuple[Version, ...]]:
@@ -76,7 +91,7 @@ def all_versions(facts: Facts) -> dict[Partition, tuple[Version, ...]]:
     for half in facts.half_written:
         found[half.partition].append(
             Version(
-                f"half:{'/'.join(map(str, half.attempt.task))}/{half.attempt.number}",
+                _version_of_half(half),
                 half.partition,
                 began=half.began,
                 at=half.at,
@@ -84,6 +99,11 @@ def all_versions(facts: Facts) -> dict[Partition, tuple[Version, ...]]:
                 run=half.attempt.task.run,
             )
         )
+        found[half.partition].extend(_written_under_other_keys(half, facts))
+    for version_id, at in facts.repaired.items():
+        for partition, versions in found.items():
+            if any(v.id == version_id for v in versions):
+                versions.append(_standing(version_id, partition, at, versions))
     for halt in sorted(facts.halts, key=lambda h: (h.ended or facts.now, h.cord)):
         if halt.outcome is Outcome.FIXED and halt.ended is not None:
             found[halt.partition].extend(_as_it_stands(halt, halt.ended, found[halt.partition]))
@@ -95,12 +115,35 @@ def all_versions(facts: Facts) -> dict[Partition, tuple[Version, ...]]:
 
 def current(versions: Sequence[Version]) -> Version | None:
     """Return the last complete version or, if it is newer, the half-written one."""
-    return versions[-1] if versions else None
+    return next((v for v in reversed(versions) if not v.partial), None)
+
+
+def partial_ones(versions: Sequence[Version]) -> list[Version]:
+    """Return the versions that can be seen although not all of their task instances have published yet."""
+    return [v for v in versions if v.partial and visible_until(v, versions) is None]
 
 
 def visible_until(version: Version, versions: Iterable[Version]) -> datetime | None:
     """Return when a later version was complete, None while there is none."""
     return min((other.at for other in versions if other.complete and other.at > version.at), default=None)
+
+
+def _written_under_other_keys(half: HalfWritten, facts: Facts) -> list[Version]:
+    """
+    Return the end of a half-written asset as a whole whose writer chooses its keys only at run time.
+
+    Which partitions it had begun is not known; they are whole again once it has published, under any key.
+    """
+    if half.partition.key is not None:
+        return []
+    return [
+        Version(f"{AS_IT_STANDS}{p.id}", half.partition, began=p.at, at=p.at, run=half.attempt.task.run)
+        for p in facts.publications
+        if p.task == half.attempt.task
+        and p.partition.asset == half.partition.asset
+        and p.partition.key is not None
+        and p.at > half.at
+    ][:1]
 
 
 def _as_it_stands(halt: Halt, ended: datetime, versions: Sequence[Version]) -> list[Version]:
@@ -109,9 +152,14 @@ def _as_it_stands(halt: Halt, ended: datetime, versions: Sequence[Version]) -> l
     if any(v.complete and named < v.at <= ended for v in versions):
         return []
     partition = halt.partition
-    return [
-        Version(f"release:{halt.cord}:{partition.asset}:{partition.key}", partition, began=ended, at=ended)
-    ]
+    return [_standing(f"{halt.cord}:{partition.asset}:{partition.key}", partition, ended, versions)]
+
+
+def _standing(name: str, partition: Partition, at: datetime, versions: Sequence[Version]) -> Version:
+    """Return the data as it stands as a version: written by whoever has written the last one."""
+    last = max((v for v in versions if v.complete and v.at <= at), key=lambda v: v.at, default=None)
+    contributors = last.contributors if last is not None else frozenset()
+    return Version(f"{AS_IT_STANDS}{name}", partition, began=at, at=at, contributors=contributors)
 
 
 def _versions_of_run(
@@ -122,10 +170,15 @@ def _versions_of_run(
     executions: Mapping[Task, Sequence[Execution]],
     asked: Mapping[Task, Sequence[datetime]],
 ) -> list[Version]:
-    """A version is complete when every task instance that publishes the partition has ended well."""
+    """
+    A version is complete when every task instance that publishes the partition has ended well.
+
+    One that is gone since has its part in the version that it wrote, and in no later one.
+    """
     emitters = {p.task for p in publications if p.task is not None}
     states = facts.tasks if facts else {}
     declared = {t for t in states if facts and partition in facts.outlets(t.task_id)}
+    gone = {t for t in emitters if states.get(t) is TaskState.REMOVED}
     producers = {t for t in emitters | declared if states.get(t) is not TaskState.REMOVED}
     published_at: dict[Task, list[datetime]] = defaultdict(list)
     for publication in publications:
@@ -140,6 +193,11 @@ def _versions_of_run(
         members = [
             _member(t, at, states, published_at.get(t, ()), executions.get(t, ()), included, asked.get(t, ()))
             for t in producers
+        ]
+        members += [
+            (True, last)
+            for last in (_last_started(executions.get(t, ()), at) for t in gone)
+            if last is not None and last.ending is Ending.SUCCESS and last.attempt not in included
         ]
         if not all(whole for whole, _ in members):
             continue
@@ -156,7 +214,33 @@ def _versions_of_run(
                 contributors=included,
             )
         )
-    return versions
+    return versions + _partial_versions(run, partition, publications, executions, versions)
+
+
+def _partial_versions(
+    run: Run,
+    partition: Partition,
+    publications: Sequence[Publication],
+    executions: Mapping[Task, Sequence[Execution]],
+    complete: Sequence[Version],
+) -> list[Version]:
+    """Return what was published by tries that are in no complete version, or are not yet."""
+    included = frozenset().union(*(v.contributors for v in complete))
+    found: dict[Try, Version] = {}
+    for publication in publications:
+        emitter = publication.task and _last_started(executions.get(publication.task, ()), publication.at)
+        if emitter is None or emitter.attempt in included:
+            continue
+        found[emitter.attempt] = Version(
+            f"part:{publication.id}",
+            partition,
+            began=emitter.started,
+            at=publication.at,
+            complete=False,
+            run=run,
+            contributors=frozenset({emitter.attempt}),
+        )
+    return list(found.values())
 
 
 def _moments(

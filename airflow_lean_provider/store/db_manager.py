@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from airflow.utils.db_manager import BaseDBManager
 from alembic import command
 
+from airflow_lean_provider.airflow_internals.inlets import note_all
 from airflow_lean_provider.store.models import Base
 
 _HERE = Path(__file__).parent
@@ -26,6 +28,16 @@ class LeanDBManager(BaseDBManager):
     alembic_file = os.fspath(_HERE / "alembic.ini")
     supports_table_dropping = True
     revision_heads_map = {"0.1.0": "0001"}  # noqa: RUF012 (as the base class declares it)
+
+    def initdb(self, *args: Any, **kwargs: Any) -> None:
+        """Create or upgrade the tables, and note what Airflow does not keep of the Dags that are there."""
+        super().initdb(*args, **kwargs)
+        note_all(self.session)
+
+    def upgradedb(self, *args: Any, **kwargs: Any) -> None:
+        """See :meth:`initdb`."""
+        super().upgradedb(*args, **kwargs)
+        note_all(self.session)
 
     def downgrade(
         self, to_revision: str, from_revision: str | None = None, show_sql_only: bool = False

@@ -7,11 +7,9 @@ from typing import Any
 
 from airflow.utils.sqlalchemy import UtcDateTime
 from sqlalchemy import JSON, Boolean, Index, Integer, MetaData, String, Text, UniqueConstraint
-from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-EXACT = String(250).with_variant(mysql.VARCHAR(250, collation="utf8mb4_bin"), "mysql", "mariadb")
-"""Partition keys, Dag, run and task ids: compared byte for byte on every database."""
+from airflow_lean_provider.store.types import EXACT, ID, Exact
 
 
 class Base(DeclarativeBase):
@@ -55,6 +53,44 @@ class Cord(Base):
     pulled_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
     settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    acknowledged_by: Mapped[str | None] = mapped_column(String(250))
+    acknowledged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    acknowledged_note: Mapped[str | None] = mapped_column(Text)
+    release_on: Mapped[str] = mapped_column(String(20), nullable=False, default="manual")
+
+
+class ReleaseRequest(Base):
+    """A release that was asked for under a key: a repeated one with the same key changes nothing."""
+
+    __tablename__ = "lean_release_request"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    request_key: Mapped[str] = mapped_column(EXACT, nullable=False, unique=True)
+    cord_id: Mapped[int] = mapped_column(Integer, nullable=False, index=True)
+    requested_by: Mapped[str] = mapped_column(String(250), nullable=False)
+    requested_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+
+
+class CordScope(Base):
+    """
+    What a cord covers of an asset besides single partitions: also what is published later.
+
+    :param kind: ``pattern``, ``from`` or ``all``
+    :param value: the pattern, or the key from which on
+    :param ended_at: None while it covers what is published
+    """
+
+    __tablename__ = "lean_cord_scope"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    cord_id: Mapped[int] = mapped_column(Integer, nullable=False, index=True)
+    asset_id: Mapped[int] = mapped_column(Integer, nullable=False, index=True)
+    asset_name: Mapped[str] = mapped_column(String(1500), nullable=False)
+    kind: Mapped[str] = mapped_column(String(10), nullable=False)
+    value: Mapped[str | None] = mapped_column(EXACT)
+    opened_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_by: Mapped[str | None] = mapped_column(String(250))
 
 
 class CordPartition(Base):
@@ -100,18 +136,41 @@ class BadVersion(Base):
     __table_args__ = (Index("ix_lean_bad_version_asset_id_partition_key", "asset_id", "partition_key"),)
 
     version: Mapped[str] = mapped_column(
-        String(400).with_variant(mysql.VARCHAR(400, collation="utf8mb4_bin"), "mysql", "mariadb"),
+        Exact(400),
         primary_key=True,
     )
     asset_id: Mapped[int] = mapped_column(Integer, nullable=False)
     partition_key: Mapped[str | None] = mapped_column(EXACT)
     event_id: Mapped[int | None] = mapped_column(Integer)
-    dag_id: Mapped[str | None] = mapped_column(EXACT)
-    run_id: Mapped[str | None] = mapped_column(EXACT)
-    task_id: Mapped[str | None] = mapped_column(EXACT)
+    dag_id: Mapped[str | None] = mapped_column(ID)
+    run_id: Mapped[str | None] = mapped_column(ID)
+    task_id: Mapped[str | None] = mapped_column(ID)
     map_index: Mapped[int | None] = mapped_column(Integer)
     published_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
     causes: Mapped[list[Any]] = mapped_column(JSON, nullable=False, default=list)
+
+
+class ClearedVersion(Base):
+    """
+    A bad version that a person declared good, since it has no natural end.
+
+    :param outcome: ``false_alarm``: it was good all along; ``fixed``: as it stood then, it is a new version
+    """
+
+    __tablename__ = "lean_cleared_version"
+    __table_args__ = (Index("ix_lean_cleared_version_asset_id_partition_key", "asset_id", "partition_key"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    version: Mapped[str] = mapped_column(
+        Exact(1100),
+        nullable=False,
+    )
+    asset_id: Mapped[int] = mapped_column(Integer, nullable=False)
+    partition_key: Mapped[str | None] = mapped_column(EXACT)
+    outcome: Mapped[str] = mapped_column(String(20), nullable=False)
+    reason: Mapped[str] = mapped_column(Text, nullable=False)
+    cleared_by: Mapped[str] = mapped_column(String(250), nullable=False)
+    cleared_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
 
 
 class HaltedPartition(Base):
@@ -140,15 +199,15 @@ class AffectedRun(Base):
     :param saw: the partitions of which it saw a bad version, as ``[asset, key]`` pairs
     :param consumed: the partitions of the events that made it, as ``[asset, key]`` pairs
     :param run_after: the run's own ``run_after`` while the brake holds the run, else None
-    :param was: its state and times while the brake holds the run: what ``disable`` restores
+    :param was: its state and times while the brake holds the run or a task of it: what ``disable`` restores
     :param waits_since: events are absorbed into the run until one of its tasks starts after this
     """
 
     __tablename__ = "lean_affected_run"
     __table_args__ = (Index("ix_lean_affected_run_dag_id_partition_key", "dag_id", "partition_key"),)
 
-    dag_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
-    run_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
+    dag_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    run_id: Mapped[str] = mapped_column(ID, primary_key=True)
     partition_key: Mapped[str | None] = mapped_column(EXACT)
     absorbs: Mapped[bool] = mapped_column(Boolean, nullable=False, default=False)
     labels: Mapped[list[str]] = mapped_column(JSON, nullable=False, default=list)
@@ -167,9 +226,9 @@ class ParkedTask(Base):
 
     __tablename__ = "lean_parked_task"
 
-    dag_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
-    run_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
-    task_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
+    dag_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    run_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    task_id: Mapped[str] = mapped_column(ID, primary_key=True)
     map_index: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     parked_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
 
@@ -185,9 +244,9 @@ class StoppedTry(Base):
 
     __tablename__ = "lean_stopped_try"
 
-    dag_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
-    run_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
-    task_id: Mapped[str] = mapped_column(EXACT, primary_key=True)
+    dag_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    run_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    task_id: Mapped[str] = mapped_column(ID, primary_key=True)
     map_index: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     try_number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
@@ -197,11 +256,97 @@ class StoppedTry(Base):
     cords: Mapped[list[int]] = mapped_column(JSON, nullable=False, default=list)
 
 
+class LetThrough(Base):
+    """
+    A person lets one run read bad data.
+
+    :param causes: why what it reads was bad at that moment, as ``[cord, asset, key]`` triples
+    """
+
+    __tablename__ = "lean_let_through"
+    __table_args__ = (Index("ix_lean_let_through_dag_id_run_id", "dag_id", "run_id"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    dag_id: Mapped[str] = mapped_column(ID, nullable=False)
+    run_id: Mapped[str] = mapped_column(ID, nullable=False)
+    causes: Mapped[list[Any]] = mapped_column(JSON, nullable=False, default=list)
+    reason: Mapped[str] = mapped_column(Text, nullable=False)
+    let_by: Mapped[str] = mapped_column(String(250), nullable=False)
+    let_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+
+
+class Approval(Base):
+    """A person lets the brake run again what ``repair="ask"`` keeps back in a run."""
+
+    __tablename__ = "lean_approval"
+    __table_args__ = (Index("ix_lean_approval_dag_id_run_id", "dag_id", "run_id"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    dag_id: Mapped[str] = mapped_column(ID, nullable=False)
+    run_id: Mapped[str] = mapped_column(ID, nullable=False)
+    reason: Mapped[str | None] = mapped_column(Text)
+    approved_by: Mapped[str] = mapped_column(String(250), nullable=False)
+    approved_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+
+
+class ChildRun(Base):
+    """Which task instance triggered a run; Airflow itself does not keep it."""
+
+    __tablename__ = "lean_child_run"
+    __table_args__ = (
+        Index("ix_lean_child_run_dag_id_run_id", "dag_id", "run_id"),
+        Index("ix_lean_child_run_parent_dag_id_parent_run_id", "parent_dag_id", "parent_run_id"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    dag_id: Mapped[str] = mapped_column(ID, nullable=False)
+    run_id: Mapped[str] = mapped_column(ID, nullable=False)
+    parent_dag_id: Mapped[str] = mapped_column(ID, nullable=False)
+    parent_run_id: Mapped[str] = mapped_column(ID, nullable=False)
+    parent_task_id: Mapped[str] = mapped_column(ID, nullable=False)
+    parent_map_index: Mapped[int] = mapped_column(Integer, nullable=False)
+
+
+class InletReference(Base):
+    """
+    A task with an inlet that names an asset by its ``name``, ``uri`` or ``alias``: Airflow does not keep it.
+    """
+
+    __tablename__ = "lean_inlet_reference"
+    __table_args__ = (Index("ix_lean_inlet_reference_dag_id", "dag_id"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    dag_id: Mapped[str] = mapped_column(ID, nullable=False)
+    task_id: Mapped[str] = mapped_column(ID, nullable=False)
+    kind: Mapped[str] = mapped_column(String(10), nullable=False)
+    value: Mapped[str] = mapped_column(Exact(1500), nullable=False)
+
+
+class DagDependency(Base):
+    """
+    A task that waits for another Dag or triggers it: Airflow keeps it inside the serialized Dag only.
+
+    :param kind: ``waits for`` or ``triggers``
+    """
+
+    __tablename__ = "lean_dag_dependency"
+    __table_args__ = (
+        Index("ix_lean_dag_dependency_dag_id", "dag_id"),
+        Index("ix_lean_dag_dependency_other_dag_id", "other_dag_id"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    dag_id: Mapped[str] = mapped_column(ID, nullable=False)
+    task_id: Mapped[str] = mapped_column(ID, nullable=False)
+    kind: Mapped[str] = mapped_column(String(10), nullable=False)
+    other_dag_id: Mapped[str] = mapped_column(ID, nullable=False)
+
+
 class AbsorbedEvent(Base):
     """
     An asset event that the brake gave to an existing run instead of letting Airflow create another one.
 
-    :param pending_id: Airflow's pending row that now names the run
+    :param pending_id: Airflow's pending row that now names the run; None for an event without a key
     :param shared_pending_id: the pending row that waits for others, out of which the event was moved
     """
 
@@ -210,8 +355,8 @@ class AbsorbedEvent(Base):
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     event_id: Mapped[int] = mapped_column(Integer, nullable=False)
-    dag_id: Mapped[str] = mapped_column(EXACT, nullable=False)
-    run_id: Mapped[str] = mapped_column(EXACT, nullable=False)
-    pending_id: Mapped[int] = mapped_column(Integer, nullable=False)
+    dag_id: Mapped[str] = mapped_column(ID, nullable=False)
+    run_id: Mapped[str] = mapped_column(ID, nullable=False)
+    pending_id: Mapped[int | None] = mapped_column(Integer)
     shared_pending_id: Mapped[int | None] = mapped_column(Integer)
-    absorbed_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+    published_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)

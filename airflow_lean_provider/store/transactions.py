@@ -71,9 +71,22 @@ def in_transaction(step: Callable[[Session], T]) -> T:
     raise AssertionError("unreachable")
 
 
+def is_lost(error: BaseException) -> bool:
+    """
+    Tell whether the whole transaction is gone, with all that was done before the last savepoint.
+
+    MariaDB rolls back all of it when it ends a deadlock (error 1213), and then knows no savepoint (1305).
+    Whoever goes on after that commits half of what was meant.
+    """
+    if not isinstance(error, DBAPIError):
+        return False
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return error.connection_invalidated or code in (1213, 1305)
+
+
 def _passing(error: DBAPIError) -> bool:
     """Deadlock, serialization failure, lock time-out, lost connection, a locked file, or a lost race."""
-    if isinstance(error, IntegrityError) or error.connection_invalidated:
+    if isinstance(error, IntegrityError) or is_lost(error):
         return True
     code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     if code in ("40001", "40P01", "55P03") or (code or "").startswith(("08", "57P")):

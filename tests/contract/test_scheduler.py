@@ -501,14 +501,14 @@ def test_a_dag_run_has_the_columns_that_we_read_and_write(session):
 
 def test_every_type_of_run_is_known_to_us():
     """``airflow/utils/types.py``: a new type would count as scheduled."""
-    from airflow_lean_provider.airflow_internals.lineage import _ORIGINS
+    from airflow_lean_provider.airflow_internals.runs import _ORIGINS
 
     assert set(DagRunType) == set(_ORIGINS)
 
 
 def test_every_state_of_a_task_instance_is_known_to_us():
     """``airflow/utils/state.py``: a new state would count as waiting."""
-    from airflow_lean_provider.airflow_internals.lineage import _STATES
+    from airflow_lean_provider.airflow_internals.history import _STATES
 
     assert set(TaskInstanceState) == set(_STATES) - {None}
 

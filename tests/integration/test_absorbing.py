@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_lean_provider.brake.sweep import sweep
 from tests.integration.dags import (
     CLEAN,
     DAILY,
@@ -16,6 +17,7 @@ from tests.integration.dags import (
     hours_of,
     producer,
 )
+from tests.integration.doors import ask
 
 if TYPE_CHECKING:
     from tests.integration.world import World
@@ -47,6 +49,35 @@ def test_a_held_run_takes_every_publication_until_it_starts(chain: World) -> Non
     assert chain.play() == {("cleaning.work", "p1"): 1, ("reporting.work", "p1"): 1}
     assert len(chain.runs("cleaning", "p1")) == 1
     assert len(chain.dag_run("cleaning", "p1").run_id) > 0
+
+
+def test_a_publication_before_the_pull_that_no_run_was_made_from_yet(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    chain.tick()
+    chain.publish("ingest", "p1")
+    assert chain.pending() == [("cleaning", "p1")]
+    cord = chain.pull("orders", "p1")
+    assert chain.pending() == []
+    assert chain.play() == {}
+    chain.release(cord, "fixed")
+    assert chain.play() == {("cleaning.work", "p1"): 1, ("reporting.work", "p1"): 1}
+    assert len(chain.runs("cleaning", "p1")) == 1
+
+
+def test_what_another_run_has_paid_for_is_not_owed_again_once_its_cord_is_closed(chain: World) -> None:
+    """Of an incident that is over only the absorbed event was known, and no longer who had read it."""
+    chain.publish("ingest", "p1", "p2")
+    chain.play()
+    other = chain.pull("orders", "p2")
+    cord = chain.pull("orders", "p1")
+    chain.publish("ingest", "p1")
+    chain.trigger("cleaning", "p1")
+    chain.release(cord, "fixed")
+    assert chain.play() == {("cleaning.work", "p1"): 1, ("reporting.work", "p1"): 1}
+    sweep()
+    assert chain.play() == {}
+    chain.release(other, "false_alarm")
+    assert chain.play() == {}
 
 
 def test_the_run_is_told_of_the_events_that_it_absorbed(chain: World) -> None:
@@ -191,6 +222,33 @@ def test_a_roll_up_absorbs_only_what_was_bad(daily: World) -> None:
     assert daily.pending() == [("adding", DAY)]
 
 
+def test_what_a_roll_up_has_got_so_far_is_not_forgotten_when_one_event_is_absorbed(daily: World) -> None:
+    """Airflow adds events to the latest row only: a later one of ours would leave the good hour alone."""
+    cord = daily.pull("orders", f"{DAY}T05")
+    daily.publish("ingest", f"{DAY}T07")
+    daily.publish("ingest", f"{DAY}T05")
+    daily.release(cord, "fixed")
+    daily.play()
+    for hour in hours_of(DAY):
+        if hour != f"{DAY}T07":
+            daily.publish_from_outside("orders", hour)
+    assert daily.play() == {("adding.work", DAY): 1, ("mailing.work", DAY): 1}
+    assert daily.pending() == []
+
+
+def test_a_run_that_a_person_has_marked_absorbs_nothing(chain: World) -> None:
+    """It owes nothing, so that nobody would ever read the event."""
+    chain.publish("ingest", "p1")
+    chain.play(but=["reporting"])
+    cord = chain.pull("orders", "p1")
+    marked = chain.dag_run("cleaning", "p1").run_id
+    assert ask("PATCH", f"dags/cleaning/dagRuns/{marked}", json={"state": "success"}).status_code == 200
+    chain.play()
+    chain.publish("ingest", "p1")
+    chain.release(cord, "fixed")
+    assert chain.play()[("cleaning.work", "p1")] == 1
+
+
 def test_an_event_from_outside_is_absorbed_too(chain: World) -> None:
     chain.publish_from_outside("orders", "p1")
     chain.play()
@@ -200,3 +258,22 @@ def test_an_event_from_outside_is_absorbed_too(chain: World) -> None:
     chain.release(cord, "fixed")
     assert chain.play() == {("cleaning.work", "p1"): 1, ("reporting.work", "p1"): 1}
     assert len(chain.runs("cleaning", "p1")) == 1
+
+
+def test_a_run_that_is_tainted_again_after_its_repair_absorbs_again(chain: World) -> None:
+    """From the moment a run is tainted until its reading part starts again: also the second time."""
+    chain.publish("ingest", "p1", "p2")
+    chain.play()
+    other = chain.pull("orders", "p2")
+    first = chain.pull("orders", "p1")
+    chain.repair(first)
+    chain.play()
+    second = chain.pull("orders", "p1")
+    chain.repair(second)
+    assert chain.play() == {
+        ("ingest.load", "p1"): 1,
+        ("cleaning.work", "p1"): 1,
+        ("reporting.work", "p1"): 1,
+    }
+    assert len(chain.runs("cleaning", "p1")) == 1
+    chain.release(other, "false_alarm")

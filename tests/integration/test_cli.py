@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from airflow_lean_provider.store.models import AffectedRun, Cord, CordPartition, HaltedPartition
+from airflow_lean_provider.cli.definition import get_andon_cli_commands
+from airflow_lean_provider.store.models import (
+    AffectedRun,
+    Approval,
+    ClearedVersion,
+    Cord,
+    CordPartition,
+    CordScope,
+    HaltedPartition,
+    LetThrough,
+)
 
 if TYPE_CHECKING:
     from tests.integration.world import World
@@ -103,11 +115,52 @@ MISTAKES = {
     ),
     "range of nothing": (["preview", "orders", "--range", "2020-01", "2020-02"], "range: no key of 'orders'"),
     "range and keys": (["preview", "orders", "-p", "p1", "--range", "1", "2"], "range: name either"),
+    "pattern and all": (["preview", "orders", "--pattern", "p*", "--all"], "all: name either"),
+    "empty pattern": (["preview", "orders", "--pattern", ""], "pattern: must have 1 to 250 characters"),
+    "from without order": (
+        ["pull", "orders", "--from", "p1", "-r", "x"],
+        "from: keys like 'p1' have no order",
+    ),
+    "since no moment": (["preview", "orders", "-p", "p1", "--since", "soon"], "since: 'soon' is no date"),
+    "since a duration": (["preview", "orders", "-p", "p1", "--since", "P1D"], "since: 'P1D' is no date"),
+    "since nothing": (
+        ["pull", "orders", "-p", "p1", "--since", "2999-01-01", "-r", "x"],
+        "since: no version",
+    ),
+    "until before since": (
+        ["preview", "orders", "-p", "p1", "--since", "2026-01-02", "--until", "2026-01-01"],
+        "until: is before --since",
+    ),
+    "until and later": (["preview", "orders", "--all", "--until", "2026-01-01"], "until: --all also covers"),
     "run and asset": (["preview", "orders", "--run", "a", "b"], "run: name either"),
     "unknown run": (["pull", "--run", "ingest", "nope", "-r", "x"], "run: Dag 'ingest' has no run 'nope'"),
     "unknown cord": (["release", "99", "--outcome", "fixed"], "cord: there is no cord 99"),
     "cord to show": (["show", "99"], "cord: there is no cord 99"),
     "cord to repair": (["repair", "99"], "cord: there is no cord 99"),
+    "cord to acknowledge": (["ack", "99"], "cord: there is no cord 99"),
+    "cord to raise": (["raise", "99"], "cord: there is no cord 99"),
+    "release without outcome": (["release", "99"], "outcome: say how it ends"),
+    "release of nothing but a scope": (["release", "99", "--only-scope"], "cord: there is no cord 99"),
+    "scope and outcome": (["release", "9", "--only-scope", "--outcome", "fixed"], "only-scope: releases no"),
+    "outcome and publication": (
+        ["release", "9", "--on-publication", "--outcome", "withdrawn"],
+        "on-publication: ends a cord as fixed",
+    ),
+    "repair of nothing": (["repair"], "cord: name either a cord, or a run"),
+    "repair of two things": (["repair", "9", "--run", "a", "b"], "cord: name either a cord, or a run"),
+    "run to repair": (["repair", "--run", "ingest", "nope"], "run: Dag 'ingest' has no run 'nope'"),
+    "run to let through": (["let-through", "ingest", "no", "-r", "x"], "run: Dag 'ingest' has no run 'no'"),
+    "let through without reason": (["let-through", "ingest", "no", "-r", " "], "reason: must not be empty"),
+    "asset to declare": (["declare", "no", "--as", "fixed", "-r", "x"], "asset: no asset has the name"),
+    "declared without reason": (
+        ["declare", "orders", "--as", "fixed", "-r", ""],
+        "reason: must not be empty",
+    ),
+    "declared although good": (
+        ["declare", "orders", "-p", "p1", "--as", "fixed", "-r", "x"],
+        "partition: 'orders' 'p1' is not bad",
+    ),
+    "clean before what": (["clean", "--before", "lunch"], "before: 'lunch' is no date"),
     "why of nothing": (["why", "ingest", "nope"], "run: Dag 'ingest' has no run 'nope'"),
     "disable without reason": (["disable", "-r", ""], "reason: must not be empty"),
 }
@@ -116,7 +169,16 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_gets_one_clear_line_and_changes_nothing(chain: World, andon: Any, mistake: str) -> None:
     chain.publish("ingest", "p1")
-    tables = (Cord, CordPartition, HaltedPartition, AffectedRun)
+    tables = (
+        Cord,
+        CordPartition,
+        CordScope,
+        HaltedPartition,
+        AffectedRun,
+        LetThrough,
+        Approval,
+        ClearedVersion,
+    )
     before = chain.rows(*tables)
     words, line = MISTAKES[mistake]
     code, out, err = andon(*words)
@@ -177,3 +239,52 @@ def test_disable_and_enable(chain: World, andon: Any) -> None:
     code, out, _ = andon("enable")
     assert (code, out) == (0, "The brake is on.\n")
     assert chain.is_held("cleaning", "p1")
+
+
+def test_an_incident_that_goes_on(chain: World, andon: Any) -> None:
+    """A source writes garbage hour by hour: a warning, raised, one run let through, the source repaired."""
+    chain.publish("ingest", "2026-06-14T05")
+
+    def told(*words: str) -> dict[str, Any]:
+        code, out, err = andon(*words, "-o", "json")
+        assert (code, err) == (0, "")
+        return dict(json.loads(out))
+
+    preview = told("preview", "orders", "--from", "2026-06-14T05", "--severity", "warn")
+    assert (preview["severity"], preview["covers_later"]) == ("warn", "from 2026-06-14T05")
+    pulled = told("pull", "orders", "--from", "2026-06-14T05", "--severity", "warn", "-r", "garbage")
+    cord = str(pulled["cord_id"])
+    assert told("ack", cord, "--note", "on it")["new"] is True
+    assert told("ack", cord)["new"] is False
+    assert told("raise", cord)["severity"] == "stop"
+    chain.publish("ingest", "2026-06-14T06")
+    chain.tick()
+    run_id = chain.dag_run("cleaning", "2026-06-14T06").run_id
+    assert told("let-through", "cleaning", run_id, "-r", "the board")["new"] is True
+    assert chain.play() == {("cleaning.work", "2026-06-14T06"): 1}
+    (listed,) = told("list")["cords"]
+    assert listed["partitions"] == ["orders 2026-06-14T05", "orders 2026-06-14T06"]
+    assert listed["scopes"] == ["orders from 2026-06-14T05"]
+    shown = told("show", cord)
+    assert [s["covers"] for s in shown["scopes"]] == ["from 2026-06-14T05"]
+    assert shown["acknowledged_note"] == "on it"
+    told("release", cord, "--only-scope")
+    chain.publish("ingest", "2026-06-14T07")
+    assert ("cleaning.work", "2026-06-14T07") in chain.play()
+    released = told("release", cord, "--on-publication")
+    assert {p["waits_for"] for p in released["partitions"]} == {"its next publication"}
+    chain.publish("ingest", "2026-06-14T05", "2026-06-14T06")
+    chain.play()
+    assert told("show", cord)["state"] == "closed"
+    assert chain.halted() == set()
+    would = told("clean", "--before", "2999-01-01", "--dry-run")
+    assert {"table": "lean_cord", "rows": 1} in would["tables"]
+    assert told("clean", "--before", "2999-01-01") == would | {"deleted": True}
+    assert told("list", "--all") == {"cords": []}
+
+
+def test_every_command_is_in_the_readme() -> None:
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
+    (group,) = get_andon_cli_commands()
+    names = [command.name for command in group.subcommands]
+    assert [n for n in names if not re.search(rf"`(airflow andon )?{n}[ `]", readme)] == []

@@ -34,6 +34,7 @@ ORDERS, CLEAN = Asset("orders"), Asset("clean")
 def airflow(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """An Airflow all of whose components live."""
     monkeypatch.setattr(doctor, "SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setenv("AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL", "1000000000")
     world.add(producer("ingest", ORDERS), consumer("cleaning", ORDERS, CLEAN), consumer("report", CLEAN))
     with create_session(scoped=False) as session:
         session.execute(delete(Job))
@@ -106,6 +107,11 @@ class TestNothingIsWrong:
         doctor.examine()
         assert held.rows(DagRun, TaskInstance, AffectedRun, HaltedPartition, ParkedTask, Cord) == before
 
+    def test_what_cannot_be_held_is_said(self, airflow):
+        (said,) = [f for f in doctor.examine() if f.check == "what cannot be held"]
+        assert said.fine
+        assert "airflow tasks test" in said.detail
+
     def test_what_cannot_be_seen_is_said(self, airflow):
         unseen = {f.check for f in doctor.examine() if "cannot be seen from here" in f.detail}
         assert unseen == {"api-servers", "every scheduler has the plugin"}
@@ -162,6 +168,27 @@ class TestEnvironment:
         assert said.detail.startswith("1 alive; 1 silent: ")
         write(delete(Job).where(Job.latest_heartbeat > datetime.now(timezone.utc) - timedelta(minutes=5)))
         assert wrong()["schedulers"].startswith("0 alive; 1 silent: ")
+
+    @pytest.mark.postgres
+    def test_two_schedulers(self, airflow):
+        heartbeat(health.SCHEDULER)
+        assert wrong() == {}
+
+    @pytest.mark.sqlite
+    @pytest.mark.mariadb
+    def test_two_schedulers_where_airflow_takes_no_row_locks(self, airflow):
+        heartbeat(health.SCHEDULER, ago=3600)
+        assert wrong() == {}, "one of them is dead"
+        heartbeat(health.SCHEDULER)
+        assert wrong()["schedulers suit the database"].startswith(
+            "2 schedulers, but Airflow takes no row locks"
+        )
+
+    @pytest.mark.mariadb
+    def test_a_clean_up_that_the_scheduler_does_not_survive(self, airflow, monkeypatch):
+        """See ``test_the_scheduler_cannot_look_for_such_assets_on_mariadb``, a contract test."""
+        monkeypatch.delenv("AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL")
+        assert "parsing_cleanup_interval" in wrong()["schedulers suit the database"]
 
     def test_a_component_that_has_ended_is_not_missed(self, airflow):
         heartbeat(health.SCHEDULER, ago=3600, state=JobState.SUCCESS)
@@ -313,7 +340,7 @@ class TestLimits:
 
     def used(self, held: list[Run], parked: list[Task]) -> list[str]:
         with create_session(scoped=False) as session:
-            return health.used_up(held, parked, session=session)
+            return [str(limit) for limit in health.used_up(held, parked, session=session)]
 
     def test_a_parked_task_keeps_a_run_running(self, parked):
         assert self.used([], [parked]) == ["limited: 1 of 1 max_active_runs"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow.models.dagrun import DagRun
@@ -9,7 +10,8 @@ from airflow.sdk import DAG, PartitionedAssetTimetable, PartitionedAtRuntime
 from sqlalchemy import delete, update
 
 from airflow_lean_provider.airflow_internals.holding import HELD_UNTIL
-from airflow_lean_provider.brake import sweep, switch
+from airflow_lean_provider.brake import release, sweep, switch
+from airflow_lean_provider.store import clock
 from airflow_lean_provider.store.models import AffectedRun, ParkedTask
 from tests.integration.dags import CLEAN, ORDERS, Step, consumer, producer
 
@@ -46,6 +48,20 @@ def test_repair_clears_each_publisher_that_is_not_at_work_already(chain: World) 
     assert {t.run_id for t in chain.repair(cord).cleared} == {chain.dag_run("ingest", "p1").run_id}
     done = chain.play()
     assert all(done[task, key] == 1 for task in ("ingest.load", "cleaning.work") for key in ("p1", "p2"))
+
+
+def test_repair_counts_the_publication_that_was_under_way(
+    chain: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has its time before the repair's, and is committed after the repair has looked."""
+    chain.publish("ingest", "p1")
+    chain.play()
+    cord = chain.pull("orders", "p1")
+    chain.clear("ingest", "p1")
+    monkeypatch.setattr(release, "now", lambda: clock.now() + timedelta(minutes=1))
+    assert not chain.repair(cord).cleared
+    chain.play()
+    assert chain.halted() == set()
 
 
 def test_a_disabled_brake_repairs_nothing(chain: World) -> None:

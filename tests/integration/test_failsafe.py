@@ -78,7 +78,7 @@ def test_an_error_in_a_query_does_not_spoil_the_schedulers_transaction(
     chain: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On PostgreSQL a failed statement aborts the transaction that it is in."""
-    from airflow_lean_provider.airflow_internals import starts
+    from airflow_lean_provider.brake import verdict
 
     def fails(connection: Any) -> bool:
         connection.execute(text("SELECT nothing FROM nowhere"))
@@ -87,7 +87,7 @@ def test_an_error_in_a_query_does_not_spoil_the_schedulers_transaction(
     chain.publish("ingest", "p1")
     with monkeypatch.context() as broken:
         chain.configure(broken, put_back_time=0.001)
-        broken.setattr(starts, "_anything_halted", fails)
+        broken.setattr(verdict, "_anything_halted", fails)
         assert chain.play() == {}
     assert chain.play() == ONCE
 

@@ -14,7 +14,8 @@ def test_everything_is_migrated(metadata_db):
 
 
 def test_backend_is_the_one_asked_for(session, backend):
-    assert {"sqlite": "sqlite", "postgres": "postgresql"}[backend] == session.get_bind().dialect.name
+    dialects = {"sqlite": "sqlite", "postgres": "postgresql", "mariadb": "mysql"}
+    assert dialects[backend] == session.get_bind().dialect.name
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
@@ -29,7 +30,7 @@ def test_a_test_does_not_see_what_an_earlier_one_left(session, attempt):
 def test_the_other_session_sees_only_what_is_committed(session, other_session):
     session.add(Variable(key="half", val="done"))
     session.flush()
-    if session.get_bind().dialect.name == "postgresql":
+    if session.get_bind().dialect.name != "sqlite":
         assert other_session.scalar(select(func.count()).select_from(Variable)) == 0
     session.commit()
     other_session.rollback()
@@ -44,3 +45,8 @@ def test_sqlite_alone_runs_this(backend):
 @pytest.mark.postgres
 def test_postgres_alone_runs_this(backend):
     assert backend == "postgres"
+
+
+@pytest.mark.mariadb
+def test_mariadb_alone_runs_this(backend):
+    assert backend == "mariadb"

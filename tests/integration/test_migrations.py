@@ -32,13 +32,15 @@ from sqlalchemy import (
     inspect,
     make_url,
     select,
+    text,
 )
 from sqlalchemy.orm import Session
 
 from airflow_lean_provider import __version__
 from airflow_lean_provider.store import models
 from airflow_lean_provider.store.db_manager import LeanDBManager
-from tests.databases import new_postgres_database, text_of
+from airflow_lean_provider.store.types import Exact
+from tests.databases import SERVED, text_of
 
 TABLES = set(models.Base.metadata.tables)
 VERSION_TABLE = LeanDBManager.version_table_name
@@ -48,14 +50,16 @@ Manage = Callable[[], LeanDBManager]
 
 
 @pytest.fixture
-def database(metadata_db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+def database(
+    metadata_db: str, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
     """An empty database of the test's own, which Airflow's settings point to for the time being."""
     from airflow import settings
 
     with ExitStack() as stack:
         url = f"sqlite:///{tmp_path / 'own.db'}"
-        if metadata_db.startswith("postgresql"):
-            url = text_of(stack.enter_context(new_postgres_database(make_url(metadata_db))))
+        if backend in SERVED:
+            url = text_of(stack.enter_context(SERVED[backend].new_database(make_url(metadata_db))))
         engine = create_engine(url)
         stack.callback(engine.dispose)
         monkeypatch.setattr(settings, "engine", engine)
@@ -165,7 +169,7 @@ def test_a_difference_is_found(manager, database):
     manager.upgradedb(use_migration_files=True)
     with database.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE lean_cord ADD COLUMN forgotten INTEGER")
-        connection.exec_driver_sql("DROP INDEX ix_lean_cord_closed_at")
+        next(i for i in models.Cord.__table__.indexes if i.name == "ix_lean_cord_closed_at").drop(connection)
     found = "\n".join(map(str, differences(database)))
     assert "forgotten" in found
     assert "ix_lean_cord_closed_at" in found
@@ -203,6 +207,28 @@ def test_airflow_db_migrate_has_brought_our_tables_up(session):
     assert set(inspect(session.connection()).get_table_names()) >= TABLES
 
 
+@pytest.mark.mariadb
+def test_partition_keys_are_compared_exactly_and_ids_as_airflow_compares_them(session):
+    """Where ours and Airflow's ids are joined, its indexes are used; no other collation is that exact."""
+    collations = {
+        (row.table_name, row.column_name): row.collation_name
+        for row in session.execute(
+            text(
+                "SELECT table_name, column_name, collation_name FROM information_schema.columns "
+                "WHERE table_schema = DATABASE()"
+            )
+        )
+    }
+    of_ids = collations["dag_run", "dag_id"]
+    for table in models.Base.metadata.tables.values():
+        for column in table.columns:
+            found = collations[table.name, column.name]
+            if isinstance(column.type, Exact):
+                assert found == "utf8mb4_nopad_bin", column
+            elif column.name.endswith(("dag_id", "run_id", "task_id")):
+                assert found == of_ids, column
+
+
 @pytest.mark.parametrize("migration", MIGRATIONS, ids=lambda path: path.name)
 def test_migrations_are_numbered_and_carry_their_version(migration):
     """As in Airflow's providers: ``<number>_<version>_<slug>.py``, the number being the revision."""
@@ -236,6 +262,7 @@ def test_the_database_has_no_foreign_key_between_our_tables_and_airflows(session
 
 LONG_AGO = datetime(2001, 1, 1, tzinfo=timezone.utc)
 EXAMPLES: dict[type, Any] = {
+    Exact: "x",
     JSON: [],
     UtcDateTime: LONG_AGO,
     Boolean: True,

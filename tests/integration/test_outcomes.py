@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from airflow.sdk import DAG, PartitionedAssetTimetable
 
 from airflow_lean_provider.brake.errors import BadRequest
 from tests.integration.dags import CLEAN, ORDERS, RATES, REPORT, Step, consumer, producer
@@ -143,6 +144,62 @@ def test_withdrawn_lets_go_on_what_reads_others_too(world: World) -> None:
     cord = world.pull("orders", "p1")
     world.release(cord, "withdrawn")
     assert world.play() == {("joining.work", "p1"): 1, ("reporting.work", "p1"): 1}
+
+
+def test_withdrawn_leaves_nothing_to_read_to_a_task_with_an_inlet(world: World) -> None:
+    with DAG("nightly", schedule=None) as nightly:
+        Step(task_id="read", inlets=[ORDERS])
+    world.add(producer("ingest", ORDERS), nightly)
+    world.publish("ingest", "p1")
+    run_id = world.trigger("nightly")
+    cord = world.pull("orders", "p1")
+    world.release(cord, "withdrawn")
+    assert world.play() == {}
+    assert world.states("nightly", run_id) == {"read": "skipped"}
+
+
+def test_withdrawn_lets_go_on_whose_inlet_has_other_partitions(world: World) -> None:
+    with DAG("nightly", schedule=None) as nightly:
+        Step(task_id="read", inlets=[ORDERS])
+    world.add(producer("ingest", ORDERS), nightly)
+    world.publish("ingest", "p1", "p2")
+    world.trigger("nightly")
+    cord = world.pull("orders", "p1")
+    world.release(cord, "withdrawn")
+    assert world.play() == {("nightly.read", None): 1}
+
+
+def test_what_was_withdrawn_stays_absent_after_its_cord_is_closed(world: World) -> None:
+    world.add(producer("ingest", ORDERS), producer("bank", RATES), consumer("joining", ORDERS & RATES, CLEAN))
+    world.publish("ingest", "p1")
+    world.publish("bank", "p1")
+    world.play()
+    world.release(world.pull("orders", "p1"), "withdrawn")
+    assert world.play() == {("joining.work", "p1"): 1}
+    world.release(world.pull("rates", "p1"), "withdrawn")
+    assert world.play() == {}
+
+
+def test_withdrawn_ends_the_debts_for_what_was_absorbed(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    chain.play()
+    cord = chain.pull("orders", "p1")
+    chain.publish("ingest", "p1")
+    chain.release(cord, "withdrawn")
+    assert chain.play() == {}
+
+
+def test_what_is_declared_fixed_after_a_withdrawal_is_not_run_for_ever(world: World) -> None:
+    """Who wrote it has nothing left to read, and never runs again; what follows it does, once."""
+    with DAG("cleaning", schedule=PartitionedAssetTimetable(assets=ORDERS)) as cleaning:
+        Step(task_id="work", outlets=[CLEAN]) >> Step(task_id="tell")
+    world.add(producer("ingest", ORDERS), cleaning)
+    world.publish("ingest", "p1")
+    world.play()
+    orders, clean = world.pull("orders", "p1"), world.pull("clean", "p1")
+    world.release(clean, "fixed")
+    world.release(orders, "withdrawn")
+    assert world.play() == {("cleaning.tell", "p1"): 1}
 
 
 def test_withdrawn_runs_again_what_saw_it_and_reads_others_too(world: World) -> None:
@@ -318,3 +375,15 @@ def test_three_instances_publish_one_partition(world: World) -> None:
     assert world.halted() == set()
     assert len(world.runs("cleaning", "p1")) == before
     assert world.pending() == []
+
+
+def test_what_was_never_published_is_nothing_else_to_read(world: World) -> None:
+    """Parts that read nothing else end as skipped: a run by hand, whose other asset has no such partition."""
+    world.add(producer("ingest", ORDERS), consumer("joining", ORDERS & RATES, CLEAN))
+    world.publish("ingest", "p1")
+    cord = world.pull("orders", "p1")
+    run_id = world.trigger("joining", "p1")
+    assert world.play() == {}
+    world.release(cord, "withdrawn")
+    assert world.play() == {}
+    assert world.states("joining", run_id) == {"work": "skipped"}

@@ -74,6 +74,7 @@ def test_a_success_that_races_the_pull(chain: World) -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.mariadb
 def test_a_scheduler_that_races_the_pull(world: World) -> None:
     """Runs are created, started, scheduled and queued while the cord is pulled."""
     world.add(producer("ingest", ORDERS), consumer("cleaning", ORDERS, CLEAN))
@@ -95,6 +96,7 @@ def _pull_into(world: World, cords: list[int]) -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.mariadb
 def test_two_people_pull_and_release_at_once(chain: World) -> None:
     chain.publish("ingest", "p1")
     chain.play()
@@ -109,6 +111,7 @@ def test_two_people_pull_and_release_at_once(chain: World) -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.mariadb
 def test_publications_that_race_a_release(chain: World) -> None:
     chain.publish("ingest", "p1")
     chain.play()

@@ -300,26 +300,6 @@ def test_a_held_run_that_loses_its_key_is_still_held(chain: World) -> None:
     assert chain.play()[("cleaning.work", None)] == 1
 
 
-@pytest.mark.parametrize(
-    "key", ["us", "eu|2026-06-14", "it's", 'a "b"', "50%", "a_b", "a/b", "ús", "k" * 250, "été 🎉"]
-)
-def test_keys_are_compared_exactly(world: World, key: str) -> None:
-    """T5: what looks like the key is another partition."""
-    others = [
-        other
-        for other in {key.upper(), key + " ", key[:-1] + "x", "us"}
-        if other != key and len(other) <= 250
-    ]
-    world.add(producer("ingest", ORDERS), consumer("cleaning", ORDERS, CLEAN))
-    world.publish("ingest", key, *others)
-    world.tick()
-    cord = world.pull("orders", key)
-    assert world.play() == {("cleaning.work", other): 1 for other in others}
-    assert world.is_held("cleaning", key)
-    world.release(cord, "fixed", keys=[key])
-    assert world.play() == {("cleaning.work", key): 1}
-
-
 def test_thousands_of_ticks_are_not_needed(world: World) -> None:
     """T2: many held runs do not stand in the way of one that is not."""
     keys = [f"p{n:03}" for n in range(60)]

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from airflow.sdk import DAG, PartitionedAtRuntime
+from airflow.utils.state import TaskInstanceState
 
+from airflow_lean_provider.brake import sweep
 from tests.integration.dags import CLEAN, ORDERS, RATES, REPORT, Step, consumer, producer
 
 if TYPE_CHECKING:
@@ -211,3 +213,28 @@ def test_a_task_that_reads_two_bad_partitions_waits_for_both(world: World) -> No
     assert world.play() == {}
     world.release(rates, "false_alarm")
     assert world.play() == {("joining.work", "p1"): 1, ("reporting.work", "p1"): 1}
+
+
+def test_what_a_task_was_writing_under_keys_of_its_own_choice_is_whole_once_it_has_published(
+    world: World,
+) -> None:
+    """Which partitions it had begun is not known: the asset as a whole is half written until then."""
+    with DAG("splitting", schedule=PartitionedAtRuntime()) as splitting:
+        Step(task_id="split", inlets=[ORDERS], outlets=[CLEAN])
+    world.add(producer("ingest", ORDERS), splitting)
+    world.publish("ingest", "p1")
+    run_id = world.trigger("splitting")
+    world.tick()
+    work = world.take("splitting", run_id)
+    assert world.run(work) == 200
+    cord = world.pull("orders", "p1")
+    assert world.succeed(work, keys=["a", "b"]) == 404
+    world.executor.ended(work, TaskInstanceState.FAILED)
+    assert ("clean", None) in world.halted()
+    world.release(cord, "false_alarm")
+    world.tick()
+    again = world.take("splitting", run_id)
+    assert world.run(again) == 200
+    assert world.succeed(again, keys=["a", "b"]) == 204
+    sweep.sweep()
+    assert world.halted() == set()

@@ -24,18 +24,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import httpx
 from airflow.api.common.mark_tasks import set_dag_run_state_to_failed, set_dag_run_state_to_success
 from airflow.api.common.trigger_dag import trigger_dag
 from airflow.api_fastapi.execution_api.app import InProcessExecutionAPI
+from airflow.api_fastapi.execution_api.datamodels.token import TIClaims, TIToken
+from airflow.api_fastapi.execution_api.security import _jwt_bearer
 from airflow.assets.manager import asset_manager
 from airflow.configuration import conf
 from airflow.dag_processing.collection import update_dag_parsing_results_in_db
 from airflow.executors.base_executor import BaseExecutor
 from airflow.jobs.job import Job, JobState
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
-from airflow.models.asset import AssetEvent, AssetModel, AssetPartitionDagRun
+from airflow.models.asset import AssetAliasModel, AssetEvent, AssetModel, AssetPartitionDagRun
 from airflow.models.dag import DagModel
 from airflow.models.dagbag import DBDagBag
 from airflow.models.dagbundle import DagBundleModel
@@ -45,10 +48,12 @@ from airflow.models.trigger import Trigger
 from airflow.serialization.serialized_objects import LazyDeserializedDAG
 from airflow.triggers.base import TriggerEvent
 from airflow.utils.session import create_session
-from airflow.utils.sqlalchemy import prohibit_commit
+from airflow.utils.sqlalchemy import is_lock_not_available_error, prohibit_commit
 from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
+from fastapi import Request  # noqa: TC002 (read when the dependency is called)
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import now as sql_now
 
@@ -65,7 +70,6 @@ from airflow_lean_provider.store.models import HaltedPartition, StoppedTry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from uuid import UUID
 
     from airflow.executors.workloads import ExecuteTask
     from airflow.sdk import DAG
@@ -82,6 +86,12 @@ def _now_with_fractions(element: Any, compiler: Any, **options: Any) -> str:
     return "(strftime('%Y-%m-%d %H:%M:%f', 'now'))"
 
 
+@compiles(sql_now, "mysql")
+def _now_with_microseconds(element: Any, compiler: Any, **options: Any) -> str:
+    """So does MariaDB's, unless it is asked for more."""
+    return "NOW(6)"
+
+
 @dataclass(frozen=True)
 class Work:
     """What the executor was handed: one try of one task instance, under the id that it had then."""
@@ -93,6 +103,7 @@ class Work:
     map_index: int
     try_number: int
     workload: ExecuteTask = field(repr=False, compare=False)
+    executor: RecordingExecutor = field(repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -109,7 +120,7 @@ class RecordingExecutor(BaseExecutor):
     def queue_workload(self, workload: Any, session: Session) -> None:
         ti = workload.ti
         self.waiting.append(
-            Work(ti.id, ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number, workload)
+            Work(ti.id, ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number, workload, self)
         )
 
     def ended(self, work: Work, state: TaskInstanceState) -> None:
@@ -117,10 +128,83 @@ class RecordingExecutor(BaseExecutor):
         self.event_buffer[work.workload.ti.key] = (state, None)
 
 
+class Scheduler:
+    """One scheduler with an executor of its own, its loop taken apart into steps."""
+
+    def __init__(self) -> None:
+        self.executor = RecordingExecutor()
+        with create_session(scoped=False) as session:
+            job = Job(state=JobState.RUNNING, latest_heartbeat=_moment())
+            session.add(job)
+            session.flush()
+            self.runner = SchedulerJobRunner(job=job, executors=[self.executor])
+            session.flush()
+            session.expunge(job)
+        self.executor.job_id = job.id
+
+    def create_runs(self) -> None:
+        with create_session(scoped=False) as session, prohibit_commit(session) as guard:
+            self.runner._create_dagruns_for_dags(guard, session)
+
+    def start_runs(self) -> None:
+        with create_session(scoped=False) as session, prohibit_commit(session) as guard:
+            self.runner._start_queued_dagruns(session)
+            guard.commit()
+
+    def schedule(self) -> None:
+        with create_session(scoped=False) as session, prohibit_commit(session) as guard:
+            runs = list(DagRun.get_running_dag_runs_to_examine(session=session))
+            self.runner._schedule_all_dag_runs(guard, runs, session)
+
+    def queue(self) -> list[Work]:
+        """Hand to the executor what may go there; return what is new."""
+        before = len(self.executor.waiting)
+        with create_session(scoped=False) as session, prohibit_commit(session) as guard:
+            try:
+                self.runner._critical_section_enqueue_task_instances(session=session)
+            except OperationalError as error:
+                if not is_lock_not_available_error(error):
+                    raise
+                session.rollback()  # another scheduler is at it (``_do_scheduling``)
+                return []
+            guard.commit()
+        return self.executor.waiting[before:]
+
+    def hear(self) -> None:
+        """Hear from the executor what has ended; Airflow opens the scoped session a second time in it."""
+        with create_session() as session:
+            self.runner._process_executor_events(executor=self.executor, session=session)
+
+    def tick(self) -> list[Work]:
+        """One loop; return what is new in the executor."""
+        self.create_runs()
+        self.start_runs()
+        self.schedule()
+        found = self.queue()
+        self.hear()
+        return found
+
+
+@cache
+def execution_app() -> InProcessExecutionAPI:
+    """The execution API in this process: the real application, with tokens that are always valid."""
+    api = InProcessExecutionAPI()
+    api.app.dependency_overrides[_jwt_bearer] = _caller
+    return api
+
+
 @cache
 def execution_api() -> httpx.Client:
-    """The execution API in this process: the real application, with tokens that are always valid."""
-    return httpx.Client(transport=InProcessExecutionAPI().transport, base_url="http://in-process.invalid")
+    """A client of it."""
+    return httpx.Client(transport=execution_app().transport, base_url="http://in-process.invalid")
+
+
+async def _caller(request: Request) -> TIToken:
+    """Who calls: the task instance that the path or, where it names none, a header names."""
+    named = request.path_params.get("task_instance_id") or request.headers.get("task-instance-id")
+    return TIToken(
+        id=UUID(named or "00000000-0000-0000-0000-000000000000"), claims=TIClaims(scope="execution")
+    )
 
 
 class World:
@@ -129,20 +213,17 @@ class World:
     def __init__(self) -> None:
         self.dags: dict[str, DAG] = {}
         self.versions: dict[str, list[DAG]] = defaultdict(list)
-        self.executor = RecordingExecutor()
         self.done: list[tuple[str, str | None]] = []
         """Every success that the api-server accepted: task name and partition key, in order."""
         self.refused: list[Work] = []
         """Every start that the api-server refused."""
+        self.may_retry: dict[UUID, bool] = {}
+        """What the api-server said of each start: whether a failure leaves a retry."""
         with self._session() as session:
             session.add(DagBundleModel(name=BUNDLE))
-            job = Job(state=JobState.RUNNING, latest_heartbeat=_moment())
-            session.add(job)
-            session.flush()
-            self.scheduler = SchedulerJobRunner(job=job, executors=[self.executor])
-            session.flush()
-            session.expunge(job)
-        self.executor.job_id = job.id
+        self._one = Scheduler()
+        self.scheduler = self._one.runner
+        self.executor = self._one.executor
 
     # The dag-processor
 
@@ -169,49 +250,35 @@ class World:
     # The scheduler
 
     def create_runs(self) -> None:
-        with self._session() as session, prohibit_commit(session) as guard:
-            self.scheduler._create_dagruns_for_dags(guard, session)
+        self._one.create_runs()
 
     def start_runs(self) -> None:
-        with self._session() as session, prohibit_commit(session) as guard:
-            self.scheduler._start_queued_dagruns(session)
-            guard.commit()
+        self._one.start_runs()
 
     def schedule(self) -> None:
-        with self._session() as session, prohibit_commit(session) as guard:
-            runs = list(DagRun.get_running_dag_runs_to_examine(session=session))
-            self.scheduler._schedule_all_dag_runs(guard, runs, session)
+        self._one.schedule()
 
     def queue(self) -> list[Work]:
         """Hand to the executor what may go there; return what is new."""
-        before = len(self.executor.waiting)
-        with self._session() as session, prohibit_commit(session) as guard:
-            self.scheduler._critical_section_enqueue_task_instances(session=session)
-            guard.commit()
-        return self.executor.waiting[before:]
+        return self._one.queue()
 
     def hear(self) -> None:
         """Let the scheduler hear from the executor what has ended."""
-        with self._session() as session:
-            self.scheduler._process_executor_events(executor=self.executor, session=session)
+        self._one.hear()
 
     def tick(self) -> list[Work]:
         """One loop of the scheduler; return what is new in the executor."""
-        self.create_runs()
-        self.start_runs()
-        self.schedule()
-        found = self.queue()
-        self.hear()
-        return found
+        return self._one.tick()
 
     def timers(self) -> None:
-        """What the scheduler does from time to time."""
+        """What the scheduler does from time to time; on MariaDB but for what fails there."""
         with self._session() as session:
             self.scheduler.adopt_or_reset_orphaned_tasks(session=session)
             self.scheduler.check_trigger_timeouts(session=session)
             self.scheduler.check_awaiting_input_timeouts(session=session)
             self.scheduler._handle_tasks_stuck_in_queued(session=session)
-            self.scheduler._update_asset_orphanage(session=session)
+            if session.get_bind().dialect.name != "mysql":
+                self.scheduler._update_asset_orphanage(session=session)
             self.scheduler._remove_unreferenced_triggers(session=session)
             self.scheduler._update_dag_run_state_for_paused_dags(session=session)
 
@@ -243,7 +310,7 @@ class World:
 
     def run(self, work: Work) -> int:
         """Start it: ``PATCH .../run``, with what the api-server answers."""
-        return self._call(
+        answer = self._ask(
             "PATCH",
             work,
             "run",
@@ -253,6 +320,9 @@ class World:
             pid=_pid(work),
             start_date=_now(),
         )
+        if answer.status_code == 200:
+            self.may_retry[work.id] = answer.json()["should_retry"]
+        return answer.status_code
 
     def succeed(self, work: Work, *, keys: Iterable[str] = (), returns: Any = None) -> int:
         """
@@ -354,6 +424,7 @@ class World:
         conf: dict[str, Any] | None = None,
         run_type: DagRunType = DagRunType.MANUAL,
         run_id: str | None = None,
+        logical_date: str | None = None,
     ) -> str:
         """Trigger the Dag as a person does; return the run's id."""
         with self._session() as session:
@@ -364,10 +435,22 @@ class World:
                 run_id=run_id,
                 conf=conf or {},
                 partition_key=key,
+                logical_date=datetime.fromisoformat(logical_date) if logical_date else None,
                 session=session,
             )
             assert run is not None
             return str(run.run_id)
+
+    def trigger_from(self, work: Work, dag_id: str, key: str | None = None, **body: Any) -> str:
+        """Trigger the Dag from a task that runs, as ``TriggerDagRunOperator`` does; return the run's id."""
+        run_id = f"{work.dag_id}.{work.task_id}~{work.run_id}~{work.try_number}"
+        answer = execution_api().post(
+            f"/dag-runs/{dag_id}/{run_id}",
+            json={"partition_key": key, **body},
+            headers={"task-instance-id": str(work.id)},
+        )
+        assert answer.status_code == 204, answer.text
+        return run_id
 
     def publish(self, dag_id: str, *keys: str) -> list[str]:
         """Trigger a producing Dag for each key and play its tasks, nobody else's; return the run ids."""
@@ -388,6 +471,16 @@ class World:
             asset_manager.register_asset_change(
                 asset=model, partition_key=key, source_is_api=True, session=session
             )
+
+    def associate(self, alias: str, asset: str) -> None:
+        """Let the alias mean the asset from now on, as a publication through it does."""
+        with self._session() as session:
+            model = session.scalars(
+                select(AssetAliasModel).where(AssetAliasModel.name == alias)
+            ).one_or_none()
+            if model is None:
+                session.add(model := AssetAliasModel(name=alias, group=""))
+            model.assets.append(session.scalars(select(AssetModel).where(AssetModel.name == asset)).one())
 
     def clear(self, dag_id: str, key: str, *task_ids: str) -> None:
         """Clear a run, or these tasks of it, as the clear button does."""
@@ -578,14 +671,18 @@ class World:
 
     def _state(self, work: Work, state: str, **body: Any) -> int:
         answer = self._call("PATCH", work, "state", state=state, **body)
-        self.executor.ended(work, TaskInstanceState.SUCCESS)
+        work.executor.ended(work, TaskInstanceState.SUCCESS)
         return answer
 
     def _call(self, method: str, work: Work, what: str, **body: Any) -> int:
+        return self._ask(method, work, what, **body).status_code
+
+    @staticmethod
+    def _ask(method: str, work: Work, what: str, **body: Any) -> httpx.Response:
         answer = execution_api().request(method, f"/task-instances/{work.id}/{what}", json=body)
         if answer.status_code in (422, 500):
             raise AssertionError(f"{method} {what} of {work}: {answer.status_code} {answer.text}")
-        return int(answer.status_code)
+        return answer
 
     def _push(self, work: Work, value: Any) -> None:
         params: dict[str, Any] = {"map_index": work.map_index}

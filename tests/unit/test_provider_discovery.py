@@ -73,7 +73,18 @@ def test_option_has_a_default_in_airflows_configuration(option):
     assert conf.get("lean", option) == OPTIONS[option]["default"]
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+RIGHTS = [option for option in OPTIONS if option.endswith("_requires")]
+
+
+@pytest.mark.parametrize("option", RIGHTS)
+def test_option_that_is_a_right_has_a_function_of_its_name(option):
+    function = getattr(settings, option)
+    assert ":".join(function()) == OPTIONS[option]["default"]
+    assert function.__doc__.startswith(f"[lean] {option}: the right")
+    assert OPTIONS[option]["description"].startswith("The right ")
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option not in RIGHTS])
 def test_option_has_a_function_of_its_name_that_says_its_unit(option):
     function = getattr(settings, option)
     assert function() == float(OPTIONS[option]["default"])

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 
 from airflow_lean_provider.rules.badness import Judgement, judge
 from airflow_lean_provider.rules.facts import (
+    Cause,
     DagShape,
     Ending,
     Execution,
@@ -56,6 +57,8 @@ class DagOfStory:
     writes: Mapping[str, tuple[str, ...]]
     advisory: bool
     teardowns: frozenset[str]
+    asks: frozenset[str]
+    finishes: frozenset[str]
 
     def before(self, task_id: str) -> frozenset[str]:
         direct = self.tasks[task_id]
@@ -72,6 +75,10 @@ class World:
     halves: list[HalfWritten] = field(default_factory=list)
     halts: list[Halt] = field(default_factory=list)
     cleared: set[str] = field(default_factory=set)
+    repaired: dict[str, datetime] = field(default_factory=dict)
+    let_through: dict[Run, frozenset[Cause]] = field(default_factory=dict)
+    approved: dict[Run, datetime] = field(default_factory=dict)
+    inlets: dict[Partition, dict[Run, frozenset[str]]] = field(default_factory=dict)
     survivors: dict[Try, datetime] = field(default_factory=dict)
     also_reads: dict[Run, set[Partition]] = field(default_factory=dict)
     assets: dict[str, int] = field(default_factory=dict)
@@ -86,6 +93,8 @@ class World:
         writes: Mapping[str, str] | None = None,
         advisory: bool = False,
         teardowns: Iterable[str] = (),
+        asks: Iterable[str] = (),
+        finishes: Iterable[str] = (),
     ) -> None:
         """Add a Dag; unless told otherwise its only task ``make`` writes the asset named like the Dag."""
         self.dags[dag_id] = DagOfStory(
@@ -97,6 +106,8 @@ class World:
             },
             advisory,
             frozenset(teardowns),
+            frozenset(asks),
+            frozenset(finishes),
         )
 
     def part(self, asset: str, key: str | None = "h5") -> Partition:
@@ -116,8 +127,10 @@ class World:
         shape = DagShape(
             {t: dag.before(t) for t in dag.tasks},
             {t: frozenset(self.part(a).asset for a in names) for t, names in dag.writes.items()},
-            dag.teardowns,
-            dag.advisory,
+            teardowns=dag.teardowns,
+            advisory=dag.advisory,
+            asks=dag.asks,
+            finishes=dag.finishes,
         )
         instances = {
             Task(*run, t, i): TaskState.WAITING
@@ -137,6 +150,27 @@ class World:
         )
         self.runs[run] = replace(facts, **more)
         return run
+
+    def has_inlet(self, run: Run, task_id: str, asset: str, key: str | None = "h5") -> None:
+        """The task has the partition as an inlet."""
+        of_runs = self.inlets.setdefault(self.part(asset, key), {})
+        of_runs[run] = of_runs.get(run, frozenset()) | {task_id}
+
+    def lets_through(self, run: Run) -> None:
+        """A person lets the run read what is bad now."""
+        judged = self.judged()
+        read = frozenset().union(*judged.reading.of_run(run).values())
+        self.let_through[run] = frozenset().union(*(judged.bad_partitions.get(p, ()) for p in read))
+
+    def approves(self, run: Run, *, at: float) -> None:
+        """A person lets the run be repaired."""
+        self.now = max(self.now, at)
+        self.approved[run] = minute(at)
+
+    def declares_fixed(self, version: str, *, at: float) -> None:
+        """A person says that the data, as it stands, is good now."""
+        self.now = max(self.now, at)
+        self.repaired[version] = minute(at)
 
     def of_run(self, run: Run, **changes: object) -> None:
         self.runs[run] = replace(self.runs[run], **changes)
@@ -254,12 +288,17 @@ class World:
             half_written=tuple(self.halves),
             runs=dict(self.runs),
             readers={p: frozenset(r) for p, r in readers.items()},
+            inlets=dict(self.inlets),
             cleared=frozenset(self.cleared),
+            repaired=dict(self.repaired),
+            let_through=dict(self.let_through),
+            approved=dict(self.approved),
             survivors=dict(self.survivors),
         )
 
     def versions(self, asset: str, key: str | None = "h5") -> tuple[Version, ...]:
-        return all_versions(self.facts()).get(self.part(asset, key), ())
+        """The versions that are whole, or were to be: without those that are being put together."""
+        return tuple(v for v in all_versions(self.facts()).get(self.part(asset, key), ()) if not v.partial)
 
     def version_ids(self, asset: str, key: str | None = "h5") -> list[str]:
         return [v.id for v in self.versions(asset, key)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_lean_provider.rules.facts import Origin, Severity
+from airflow_lean_provider.rules.facts import Origin, Run, Severity, TaskState
 from tests.unit.rules.story import FALSE_ALARM, FIXED, WITHDRAWN, World
 
 
@@ -373,3 +373,68 @@ class TestWithdrawn:
         world.pulls("raw", at=2)
         world.releases(one, WITHDRAWN, at=3)
         assert world.is_bad("raw")
+
+
+class TestHalfPublished:
+    """A version some of whose instances have published: it can be seen before it is complete."""
+
+    def mapped(self, world: World) -> Run:
+        """Clean has two instances, the first of which has published on bad data; the second waits."""
+        world.publishes("raw", at=1)
+        world.publishes("other", at=1)
+        run = world.run("clean", mapped={"make": 2})
+        world.executes(run, start=2, end=3, index=0)
+        world.is_now(world.task(run, index=1), TaskState.PARKED)
+        return run
+
+    def test_it_holds_its_readers_if_what_was_published_is_bad(self, world: World) -> None:
+        """A version can be seen from its beginning."""
+        self.mapped(world)
+        world.pulls("raw", at=4)
+        assert world.is_bad("clean")
+
+    def test_and_not_otherwise(self, world: World) -> None:
+        self.mapped(world)
+        world.pulls("other", at=4)
+        assert not world.is_bad("clean")
+
+    def test_who_reads_it_saw_it(self, world: World) -> None:
+        self.mapped(world)
+        reader = world.run("report")
+        world.executes(reader, start=3.2, end=3.5)
+        world.pulls("raw", at=4)
+        assert world.saw_bad(reader)
+
+    def test_it_is_good_once_all_instances_have_published_on_good_data(self, world: World) -> None:
+        run = self.mapped(world)
+        reader = world.run("report")
+        world.executes(reader, start=3.2, end=3.5)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        world.executes(run, start=6, end=7, index=0)
+        assert world.is_bad("clean"), "the second is still to publish, and who reads now reads the first try"
+        world.executes(run, start=7, end=8, index=1)
+        assert not world.is_bad("clean")
+        assert world.owed(reader) == {"make"}
+
+
+class TestAsItStands:
+    """The data as it stands is a new version: of the same makers, and what was known then is forgiven."""
+
+    @pytest.fixture
+    def released(self, world: World) -> World:
+        world.publishes("raw", at=1)
+        world.executes(world.run("clean"), start=2, end=3)
+        world.releases(world.pulls("clean", at=4), FIXED, at=5)
+        return world
+
+    def test_it_is_bad_if_what_it_was_made_from_turns_out_to_be(self, released: World) -> None:
+        assert not released.is_bad("clean")
+        released.pulls("raw", at=6)
+        assert released.is_bad("clean")
+
+    def test_what_was_known_then_is_forgiven(self, world: World) -> None:
+        world.publishes("raw", at=1)
+        world.executes(world.run("clean"), start=2, end=3)
+        world.pulls("raw", at=3.5)
+        world.releases(world.pulls("clean", at=4), FIXED, at=5)
+        assert not world.is_bad("clean")

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_lean_provider.rules.facts import Ending, Origin, Run, TaskState
 from airflow_lean_provider.rules.plan import Label
-from tests.unit.rules.story import FALSE_ALARM, FIXED, WITHDRAWN, World
+from tests.unit.rules.story import FALSE_ALARM, FIXED, WITHDRAWN, World, minute
 
 
 @pytest.fixture
@@ -105,6 +105,15 @@ class TestWhoOwes:
         assert world.owed(run) == {"make"}
         assert world.cleared_tasks(run) == {"make"}
         world.executes(run, start=7, end=8)
+        assert world.owed(run) == set()
+
+    def test_an_absorbed_event_of_what_was_withdrawn(self, world: World) -> None:
+        """Who reads nothing but what was withdrawn owes nothing."""
+        run = tainted(world)
+        cord = world.pulls("raw", at=4)
+        world.publishes("raw", at=5)
+        world.absorbs(run, at=5)
+        world.releases(cord, WITHDRAWN, at=6)
         assert world.owed(run) == set()
 
     def test_an_absorbed_event_that_came_while_it_ran_is_still_owed(self, world: World) -> None:
@@ -265,6 +274,18 @@ class TestWhoPays:
         assert (world.plan_of(first).skip, world.plan_of(first).release) == (True, False)
         assert (world.plan_of(second).skip, world.plan_of(second).release) == (False, True)
 
+    def test_what_one_of_the_others_has_set_up_is_torn_down(self, world: World) -> None:
+        """What was set up is torn down, whoever else does the work."""
+        world.dag("clean", reads="raw", tasks={"make": "", "drop": "make"}, teardowns=["drop"])
+        cord = world.pulls("raw", at=2)
+        first, second = world.run("clean"), world.run("clean", held=True)
+        world.executes(first, "make", start=1.2, end=1.5)
+        drop = world.task(first, "drop")
+        world.is_now(drop, TaskState.PARKED)
+        world.releases(cord, FALSE_ALARM, at=3)
+        assert (world.plan_of(first).skip, world.plan_of(first).unpark) == (False, (drop,))
+        assert world.plan_of(second).release
+
     def test_the_next_if_it_fails_for_good(self, world: World) -> None:
         """If it fails for good ..., the next."""
         first, second = tainted(world), tainted(world)
@@ -293,6 +314,22 @@ class TestWhoPays:
         world.executes(run, start=8, end=9)
         assert world.owed(run) == set()
 
+    def test_with_what_it_follows_if_another_run_has_paid_for_that(self, world: World) -> None:
+        """A task that follows a task that saw a bad version saw it, too: it would owe for ever."""
+        world.dag("two", reads="raw", tasks={"first": "", "second": "first"}, writes={})
+        one = world.run("two")
+        world.executes(one, "first", start=2, end=2.2)
+        world.executes(one, "second", start=2.3, end=2.5)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        other = world.run("two")
+        world.executes(other, "first", start=6, end=7)
+        world.skips(other, "second")
+        assert world.owed(one) == {"second"}
+        assert world.cleared_tasks(one) == {"first", "second"}
+        world.executes(one, "first", start=8, end=8.2)
+        world.executes(one, "second", start=8.3, end=8.5)
+        assert world.owed(one) == set()
+
     def test_a_retry_that_is_still_to_come_has_not_failed(self, world: World) -> None:
         """If it fails for good."""
         first, second = tainted(world), tainted(world)
@@ -319,6 +356,18 @@ class TestWhoPays:
         world.releases(world.pulls("raw", at=4), FIXED, at=5)
         assert [world.payer(run) for run in (one, two)] == [one, two]
         assert [world.cleared_tasks(run) for run in (one, two)] == [{"make"}, {"make"}]
+
+    def test_a_child_whose_triggering_task_is_gone_pays_once(self, world: World) -> None:
+        """It goes on with what that task saw, for ever: to run again is all that it can do."""
+        world.dag("notify", writes={})
+        parent = tainted(world)
+        child = world.run("notify", None, Origin.OPERATOR, parent=world.task(parent), created=minute(2.6))
+        world.executes(child, start=2.7, end=3)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        world.is_now(world.task(parent), TaskState.REMOVED)
+        assert world.cleared_tasks(child) == {"make"}
+        world.executes(child, start=6, end=7)
+        assert world.owed(child) == set()
 
     def test_runs_of_unpartitioned_events_share_one_key(self, world: World) -> None:
         """Runs that events of unpartitioned assets made share one key."""

@@ -131,3 +131,12 @@ def test_nothing_is_cleared_while_the_old_process_may_live(world: World) -> None
     world.survivors[world.last_try(world.task(run))] = minute(10)
     assert world.plan_of(run, now=9).clear == ()
     assert world.plan_of(run, now=10).clear == (world.task(run),)
+
+
+def test_the_teardown_of_a_task_that_ended_by_itself_may_not(world: World) -> None:
+    """Only if ... it is the teardown of a task that was killed."""
+    world.dag("clean", reads="raw", tasks={"make": "", "drop": "make"}, teardowns=["drop"])
+    run = world.run("clean")
+    world.executes(run, start=2, end=3)
+    world.pulls("raw", at=4)
+    assert not starts(world, run, "drop")

@@ -11,7 +11,7 @@ from datetime import timedelta
 from itertools import permutations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_lean_provider.rules.badness import judge
@@ -292,6 +292,7 @@ class TestAnyLife:
         no_start_is_late(world)
 
     @settings(max_examples=60, deadline=None)
+    @example([("pull", "raw"), ("pull", "raw"), ("arrives", "raw"), ("release", WITHDRAWN)], [FIXED] * 14)
     @given(ACTS, st.lists(ENDS, min_size=14, max_size=14))
     def test_when_all_cords_have_ended_everything_comes_to_rest(
         self, acts: list[tuple[str, object]], outcomes: list[Outcome]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_lean_provider.rules.facts import Ending, TaskState
+from airflow_lean_provider.rules.facts import Ending, Origin, TaskState
 from airflow_lean_provider.rules.versions import current, visible_until
 from tests.unit.rules.story import FIXED, World, minute
 
@@ -240,3 +240,15 @@ def test_versions_do_not_depend_on_the_order_in_which_cords_are_told(world: Worl
     told = world.version_ids("raw")
     world.halts.reverse()
     assert world.version_ids("raw") == told
+
+
+def test_a_half_written_asset_as_a_whole_ends_with_its_writers_next_publication_under_any_key() -> None:
+    """The keys of a task that chooses them at run time are known only once it has published."""
+    world = World()
+    world.dag("load", writes={"make": "raw"})
+    run = world.run("load", None, Origin.PERSON)
+    world.is_killed(run, start=1, at=2)
+    assert not world.versions("raw", None)[-1].complete
+    world.executes(run, start=3, end=4, publishes=False)
+    world.publishes("raw", "chosen", at=4, by=world.task(run))
+    assert world.versions("raw", None)[-1].complete

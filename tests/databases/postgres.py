@@ -1,23 +1,12 @@
-"""
-The metadata databases that tests run on: SQLite always, PostgreSQL wherever it can be reached or started.
-
-A PostgreSQL server is, in this order: the one that ``ANDON_TEST_POSTGRES`` names (a URL of a database whose
-user may create others), one on this machine's port 5432, one started for us in a temporary folder.
-
-``python -m tests.databases`` says which one it would be, and exits with 1 if there is none.
-"""
+"""PostgreSQL servers and databases for tests; see the package."""
 
 from __future__ import annotations
 
 import getpass
 import os
-import pwd
 import secrets
 import shutil
-import socket
 import subprocess
-import sys
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from sqlalchemy.engine import URL, make_url
 
+from tests.databases.server import NoServer, free_port, someone_but_root, temporary_folder, text_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-POSTGRES_VARIABLE = "ANDON_TEST_POSTGRES"
+TITLE = "PostgreSQL"
+VARIABLE = "ANDON_TEST_POSTGRES"
 _DRIVER = "postgresql+psycopg2"
 _PROGRAM_FOLDERS = (
     "/usr/lib/postgresql/*/bin",
@@ -39,17 +31,13 @@ _PROGRAM_FOLDERS = (
 )
 
 
-class NoPostgres(Exception):
-    """There is no PostgreSQL server, and none can be started; the message says what was tried."""
-
-
 @contextmanager
-def postgres_server() -> Iterator[URL]:
+def server() -> Iterator[URL]:
     """Yield the URL of a database on a server on which databases may be created."""
-    if named := os.environ.get(POSTGRES_VARIABLE):
+    if named := os.environ.get(VARIABLE):
         url = make_url(named).set(drivername=_DRIVER)
         if problem := _unusable(url):
-            raise NoPostgres(f"{POSTGRES_VARIABLE}={url} cannot be used: {problem}")
+            raise NoServer(f"{VARIABLE}={url} cannot be used: {problem}")
         yield url
         return
     tried = []
@@ -64,22 +52,22 @@ def postgres_server() -> Iterator[URL]:
 
 
 @contextmanager
-def new_postgres_database(server: URL, prefix: str = "lean_test_") -> Iterator[URL]:
-    """Create a database with a random name, and drop it at the end, whoever is still connected to it."""
+def new_database(server: URL, prefix: str = "lean_test_") -> Iterator[URL]:
+    """
+    Create a database with a random name, and drop it at the end, whoever is still connected to it.
+
+    Its commits do not wait for the disk: it need not survive a crash of the server.
+    """
     name = prefix + secrets.token_hex(6)
     _execute(server, f'CREATE DATABASE "{name}"')
     try:
+        _execute(server, f'ALTER DATABASE "{name}" SET synchronous_commit = off')
         yield server.set(database=name)
     finally:
         _execute(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-def text_of(url: URL) -> str:
-    """The URL as Airflow's configuration takes it, password included."""
-    return url.render_as_string(hide_password=False)
-
-
-def server_version(url: URL) -> str:
+def version(url: URL) -> str:
     return _execute(url, "SHOW server_version", fetch=True).split()[0]
 
 
@@ -118,13 +106,10 @@ def _private_server(tried: list[str]) -> Iterator[URL]:
     """Start a server of our own; PostgreSQL refuses to run as root, so root lends it another user."""
     programs = _programs()
     if programs is None:
-        raise NoPostgres("; ".join([*tried, "and no initdb was found to start one with"]))
-    identity = _other_user() if os.geteuid() == 0 else {}
-    folder = Path(tempfile.mkdtemp(prefix="lean-postgres-", dir="/tmp"))  # short enough for a socket's path
-    data, log = folder / "data", folder / "log"
-    try:
-        if identity:
-            os.chown(folder, identity["user"], identity["group"])
+        raise NoServer("; ".join([*tried, "and no initdb was found to start one with"]))
+    identity = someone_but_root("postgres") if os.geteuid() == 0 else {}
+    with temporary_folder("lean-postgres-", identity) as folder:
+        data, log = folder / "data", folder / "log"
 
         def call(program: str, *arguments: str) -> None:
             done = subprocess.run(
@@ -139,7 +124,7 @@ def _private_server(tried: list[str]) -> Iterator[URL]:
             )
             if done.returncode:
                 detail = log.read_text() if log.exists() else ""
-                raise NoPostgres("; ".join([*tried, f"{program} failed: {done.stderr} {detail}".strip()]))
+                raise NoServer("; ".join([*tried, f"{program} failed: {done.stderr} {detail}".strip()]))
 
         call(
             "initdb",
@@ -147,7 +132,7 @@ def _private_server(tried: list[str]) -> Iterator[URL]:
             str(data),
             *["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
         )
-        port = _free_port()
+        port = free_port()
         options = (
             f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} "
             "-c fsync=off -c max_connections=200"
@@ -157,8 +142,6 @@ def _private_server(tried: list[str]) -> Iterator[URL]:
             yield URL.create(_DRIVER, username="postgres", host="127.0.0.1", port=port, database="postgres")
         finally:
             call("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _programs() -> Path | None:
@@ -171,27 +154,3 @@ def _programs() -> Path | None:
 
 def _version_in(folder: Path) -> int:
     return int("".join(filter(str.isdigit, folder.parent.name)) or 0)
-
-
-def _other_user() -> dict[str, Any]:
-    for name in ("postgres", "nobody"):
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    raise NoPostgres("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-if __name__ == "__main__":
-    try:
-        with postgres_server() as server_url:
-            print(f"PostgreSQL {server_version(server_url)} at {server_url}")
-    except NoPostgres as reason:
-        sys.exit(f"no PostgreSQL: {reason}")

@@ -1,0 +1,78 @@
+"""Whose state people have set, as Airflow's audit log tells."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow.models.log import Log
+from sqlalchemy import or_, select, tuple_
+
+from airflow_lean_provider.airflow_internals.statements import chunks
+from airflow_lean_provider.rules.facts import Run, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+_RUN, _RUNS, _TASK = "patch_dag_run", "bulk_dag_runs", "patch_task_instance"
+_ANY_DAG = "~"
+_ENDED = ("success", "failed")
+
+
+class Marks(NamedTuple):
+    """
+    When a person last set the state of each run, with all of its task instances, or of a task instance.
+
+    :param tasks: with the state; Airflow writes down, too, what it then refuses
+    """
+
+    runs: dict[Run, datetime]
+    tasks: dict[Task, tuple[datetime, str]]
+
+
+def marks_of(runs: Collection[Run], *, session: Session) -> Marks:
+    """
+    Return what people have marked of these runs.
+
+    The api-server writes one row for each such call, named after the route
+    (``api_fastapi/logging/decorators.py``), with the request's body and path in ``extra``.
+    """
+    found = Marks({}, {})
+    for some in chunks(sorted(runs)):
+        of_one = tuple_(Log.dag_id, Log.run_id).in_([tuple(r) for r in some]) & Log.event.in_((_RUN, _TASK))
+        of_many = Log.dag_id.in_({_ANY_DAG, *(r.dag_id for r in some)}) & (Log.event == _RUNS)
+        for row in session.execute(
+            select(Log.event, Log.dag_id, Log.run_id, Log.task_id, Log.dttm, Log.extra)
+            .where(or_(of_one, of_many), Log.dttm.is_not(None))
+            .order_by(Log.id)
+        ):
+            said = _parsed(row.extra)
+            if row.event == _TASK:
+                task = Task(row.dag_id, row.run_id, row.task_id, int(said.get("map_index", -1)))
+                found.tasks[task] = row.dttm, str(said.get("new_state"))
+            else:
+                found.runs.update(dict.fromkeys(_marked_runs(row, said), row.dttm))
+    return found
+
+
+def _marked_runs(row: Any, said: dict[str, Any]) -> Iterator[Run]:
+    """Return the runs that the call has ended; "queued" starts one again."""
+    if row.event == _RUN:
+        if said.get("state") in _ENDED:
+            yield Run(row.dag_id, row.run_id)
+        return
+    for action in said.get("actions", ()):
+        for entity in action.get("entities", ()) if action.get("action") == "update" else ():
+            if entity.get("state") in _ENDED:
+                yield Run(entity.get("dag_id") or row.dag_id, entity["dag_run_id"])
+
+
+def _parsed(extra: str | None) -> dict[str, Any]:
+    try:
+        said = json.loads(extra or "{}")
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -1,0 +1,52 @@
+"""Statements of bounded size, however much they are about, and about nothing that the database refuses."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.models.asset import AssetEvent
+from sqlalchemy import func
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sqlalchemy.orm import InstrumentedAttribute, Session
+
+T = TypeVar("T")
+
+AT_ONCE = 400
+"""How many runs, keys or ids one statement names: SQLite takes 32,766 parameters, three for each."""
+
+LENGTH_OF_KEY = func.length(AssetEvent.partition_key)
+"""What keeps keys apart that MariaDB takes for equal in Airflow's columns: spaces at the end."""
+
+
+def chunks(items: Iterable[T], size: int = AT_ONCE) -> Iterator[list[T]]:
+    """Split the items into lists of at most ``size``."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def that_fit(texts: Iterable[str], column: InstrumentedAttribute[Any], *, session: Session) -> list[str]:
+    """
+    Return the texts that the column can hold, sorted.
+
+    The others are in no row, but MariaDB fails when asked for them ("Illegal mix of collations"): there,
+    Airflow's columns of ids and keys take no characters of four bytes (``models/base.py``), those of assets'
+    names and uris only Latin ones (``models/asset.py``). What is no Unicode (a byte that a shell passed on)
+    fits nowhere.
+    """
+    dialect = session.get_bind().dialect
+    collation: str = getattr(column.type.dialect_impl(dialect), "collation", None) or ""
+    last = _LAST_CHARACTER.get(collation.partition("_")[0], chr(0x10FFFF))
+    return sorted(text for text in texts if max(text, default="") <= last and _is_unicode(text))
+
+
+_LAST_CHARACTER = {"latin1": chr(0xFF), "utf8mb3": chr(0xFFFF), "utf8": chr(0xFFFF)}
+"""By character set, where that is not all of Unicode."""
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,0 +1,131 @@
+import { Button, Field, HStack, Text, Textarea } from "@chakra-ui/react";
+import { useState } from "react";
+
+import type { Cord } from "../api/types";
+import { useAct } from "../lib/useAct";
+import { Problem } from "./basics";
+import { Dialogue } from "./Dialogue";
+import { ReleaseDialog } from "./ReleaseDialog";
+
+type Step = "repair" | "release" | "edit" | "raise" | undefined;
+
+/** What the caller may do to a cord, and nothing else. */
+export function CordActions({ cord, everything, onDone }: { readonly cord: Cord; readonly everything?: boolean; readonly onDone: () => void }) {
+  const [step, setStep] = useState<Step>();
+  const acknowledging = useAct<Cord>(onDone);
+  const close = () => setStep(undefined);
+  const { acknowledge, edit, raise_to_stop: raise, release, repair } = cord.may;
+
+  return (
+    <>
+      <HStack gap={2} wrap="wrap">
+        {acknowledge ? (
+          <Button
+            loading={acknowledging.busy}
+            onClick={() => void acknowledging.act(`/cords/${cord.cord_id}/acknowledge`)}
+            size="sm"
+            variant="outline"
+          >
+            I am on it
+          </Button>
+        ) : null}
+        {repair ? (
+          <Button onClick={() => setStep("repair")} size="sm" variant="outline">
+            Repair
+          </Button>
+        ) : null}
+        {release ? (
+          <Button onClick={() => setStep("release")} size="sm" variant="outline">
+            Release
+          </Button>
+        ) : null}
+        {everything && raise ? (
+          <Button onClick={() => setStep("raise")} size="sm" variant="outline">
+            Raise to stop
+          </Button>
+        ) : null}
+        {everything && edit ? (
+          <Button onClick={() => setStep("edit")} size="sm" variant="ghost">
+            Edit the reason
+          </Button>
+        ) : null}
+      </HStack>
+      {acknowledging.problem === undefined ? null : <Problem>{acknowledging.problem}</Problem>}
+      {step === "release" ? <ReleaseDialog cord={cord} onClose={close} onDone={onDone} /> : null}
+      {step === "repair" ? (
+        <Confirm
+          go="Repair"
+          onClose={close}
+          onDone={onDone}
+          path={`/cords/${cord.cord_id}/repair`}
+          title={`Repair cord ${cord.cord_id}`}
+        >
+          The tasks that published the bad partitions run again. Once they have published, the cord is released as fixed, and whatever
+          has read the bad data runs again, in order, by itself.
+        </Confirm>
+      ) : null}
+      {step === "raise" ? (
+        <Confirm
+          go="Stop the line"
+          onClose={close}
+          onDone={onDone}
+          path={`/cords/${cord.cord_id}/raise`}
+          title={`Raise cord ${cord.cord_id} to stop`}
+        >
+          So far it only warns. From then on, whatever would read these partitions is held, and what reads them now is stopped.
+        </Confirm>
+      ) : null}
+      {step === "edit" ? <EditReason cord={cord} onClose={close} onDone={onDone} /> : null}
+    </>
+  );
+}
+
+function Confirm({
+  children,
+  go,
+  onClose,
+  onDone,
+  path,
+  title,
+}: {
+  readonly children: React.ReactNode;
+  readonly go: string;
+  readonly onClose: () => void;
+  readonly onDone: () => void;
+  readonly path: string;
+  readonly title: string;
+}) {
+  const { act, busy, problem } = useAct<Cord>(() => {
+    onDone();
+    onClose();
+  });
+  return (
+    <Dialogue busy={busy} go={go} onClose={onClose} onGo={() => void act(path)} problem={problem} title={title}>
+      <Text>{children}</Text>
+    </Dialogue>
+  );
+}
+
+function EditReason({ cord, onClose, onDone }: { readonly cord: Cord; readonly onClose: () => void; readonly onDone: () => void }) {
+  const [reason, setReason] = useState(cord.reason);
+  const { act, busy, problem } = useAct<Cord>(() => {
+    onDone();
+    onClose();
+  });
+  return (
+    <Dialogue
+      busy={busy}
+      disabled={reason.trim() === ""}
+      go="Save"
+      onClose={onClose}
+      onGo={() => void act(`/cords/${cord.cord_id}`, { reason }, "PATCH")}
+      problem={problem}
+      title="Edit the reason"
+    >
+      <Field.Root>
+        <Field.Label>What is wrong?</Field.Label>
+        <Textarea maxLength={10_000} onChange={(event) => setReason(event.target.value)} rows={4} value={reason} />
+      </Field.Root>
+    </Dialogue>
+  );
+}

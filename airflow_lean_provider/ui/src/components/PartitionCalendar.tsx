@@ -1,0 +1,143 @@
+import { Box, Button, HStack, IconButton, SimpleGrid, Text, VisuallyHidden } from "@chakra-ui/react";
+import { useEffect, useState } from "react";
+
+import { get, pathWith } from "../api/client";
+import type { Partition, PartitionState, Partitions } from "../api/types";
+import { PAGE } from "../api/usePages";
+import { dayOf, monthBeside, monthName, monthOf, weeksOf } from "../lib/calendar";
+import { narrowed, toggled } from "../lib/selection";
+import { STATES } from "../lib/words";
+
+const URGENT: PartitionState[] = ["halted", "bad", "warned", "withdrawn", "clean"];
+const PAGES_OF_A_MONTH = 12;
+
+async function load(assetId: number, month: string): Promise<Map<string, Partition[]>> {
+  const page = (offset: number) =>
+    get<Partitions>(pathWith(`/assets/${assetId}/partitions`, { prefix: month, limit: PAGE, offset, order_by: "partition_key" }));
+  const first = await page(0);
+  const offsets = [];
+  for (let offset = PAGE; offset < Math.min(first.total_entries, PAGE * PAGES_OF_A_MONTH); offset += PAGE) offsets.push(offset);
+  const all = [first, ...(await Promise.all(offsets.map(page)))].flatMap((answer) => answer.partitions);
+  const days = new Map<string, Partition[]>();
+  for (const partition of all) {
+    const day = partition.partition_key === null ? null : dayOf(partition.partition_key);
+    if (day !== null) days.set(day, [...(days.get(day) ?? []), partition]);
+  }
+  return days;
+}
+
+const keysOf = (partitions: readonly Partition[]) => partitions.flatMap((p) => (p.partition_key === null ? [] : [p.partition_key]));
+
+/** Partitions whose keys begin with a day, month by month; a day with several can be picked as a whole or one by one. */
+export function PartitionCalendar({
+  assetId,
+  latest,
+  onChange,
+  selected,
+}: {
+  readonly assetId: number;
+  readonly latest: string;
+  readonly onChange: (keys: ReadonlySet<string>) => void;
+  readonly selected: ReadonlySet<string>;
+}) {
+  const [month, setMonth] = useState(monthOf(latest));
+  const [days, setDays] = useState<Map<string, Partition[]>>();
+  const [day, setDay] = useState<string>();
+  useEffect(() => {
+    let left = false;
+    setDays(undefined);
+    load(assetId, month).then(
+      (found) => !left && setDays(found),
+      () => !left && setDays(new Map()),
+    );
+    return () => {
+      left = true;
+    };
+  }, [assetId, month]);
+  const ofDay = day === undefined ? [] : (days?.get(day) ?? []);
+
+  return (
+    <Box>
+      <HStack justify="space-between" mb={1}>
+        <IconButton aria-label="Month before" onClick={() => setMonth(monthBeside(month, -1))} size="xs" variant="ghost">
+          ‹
+        </IconButton>
+        <Text aria-live="polite" fontWeight="medium">
+          {monthName(month)}
+        </Text>
+        <IconButton aria-label="Month after" onClick={() => setMonth(monthBeside(month, 1))} size="xs" variant="ghost">
+          ›
+        </IconButton>
+      </HStack>
+      <SimpleGrid aria-busy={days === undefined} columns={7} gap={1}>
+        {["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"].map((name) => (
+          <Text color="fg.muted" fontSize="xs" key={name} textAlign="center">
+            {name}
+          </Text>
+        ))}
+        {weeksOf(month)
+          .flat()
+          .map((date, index) => {
+            if (date === null) return <Box key={index} />;
+            const partitions = days?.get(date) ?? [];
+            const keys = keysOf(partitions);
+            const picked = keys.filter((key) => selected.has(key)).length;
+            const state = URGENT.find((one) => partitions.some((p) => p.state === one)) ?? "clean";
+            const all = picked > 0 && picked === keys.length;
+            return (
+              <Button
+                aria-pressed={all}
+                colorPalette={state === "clean" ? "gray" : STATES[state].palette}
+                disabled={keys.length === 0}
+                flexDirection="column"
+                gap={0}
+                height="2.6rem"
+                key={index}
+                minW={0}
+                onClick={() => {
+                  onChange(toggled(selected, keys));
+                  setDay(date);
+                }}
+                outline={picked > 0 ? "2px solid" : undefined}
+                outlineColor="blue.solid"
+                px={0}
+                size="xs"
+                variant={all ? "solid" : keys.length === 0 ? "plain" : "subtle"}
+              >
+                <Text as="span">
+                  {Number(date.slice(8))}
+                  <VisuallyHidden> {monthName(month)}: </VisuallyHidden>
+                </Text>
+                {keys.length > 1 ? (
+                  <Text as="span" fontSize="2xs" lineHeight={1}>
+                    {picked > 0 && !all ? `${picked} of ` : ""}
+                    {keys.length}
+                    <VisuallyHidden> partitions, {STATES[state].text}</VisuallyHidden>
+                  </Text>
+                ) : (
+                  <VisuallyHidden>{keys.length === 0 ? "not published" : `1 partition, ${STATES[state].text}`}</VisuallyHidden>
+                )}
+              </Button>
+            );
+          })}
+      </SimpleGrid>
+      {ofDay.length > 1 ? (
+        <HStack aria-label={`Partitions of ${day}`} gap={1} mt={2} role="group" wrap="wrap">
+          {keysOf(ofDay).map((key) => (
+            <Button
+              aria-label={key}
+              aria-pressed={selected.has(key)}
+              fontFamily="mono"
+              key={key}
+              onClick={() => onChange(narrowed(selected, keysOf(ofDay), key))}
+              size="2xs"
+              variant={selected.has(key) ? "solid" : "outline"}
+            >
+              {key.slice(10)}
+            </Button>
+          ))}
+        </HStack>
+      ) : null}
+    </Box>
+  );
+}

@@ -1,0 +1,252 @@
+"""Cords over REST: what a person on call does, from the preview to the release."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.models.dagrun import DagRunNote
+from airflow.models.log import Log
+from airflow.sdk import DAG, PartitionedAtRuntime
+from airflow.utils.session import create_session
+from airflow.utils.types import DagRunType
+from sqlalchemy import select
+
+from airflow_lean_provider.brake.errors import BadRequest
+from airflow_lean_provider.brake.pull import pull
+from airflow_lean_provider.brake.switch import disable
+from airflow_lean_provider.brake.targets import Scope
+from tests.integration.api import Client, nothing_changes
+from tests.integration.dags import ORDERS, RATES, Step, producer
+from tests.integration.test_inlets import reader
+
+if TYPE_CHECKING:
+    from tests.integration.world import World
+
+
+def test_a_bad_partition_is_previewed_pulled_shown_and_released(chain: World) -> None:
+    chain.publish("ingest", "p1", "p2")
+    chain.play()
+    op = Client("op", "ann")
+    plan = op.post("/cords/preview", asset="orders", partition_keys=["p1"])
+    assert (plan["may_pull"], plan["counts"]["tainted"], plan["total_runs"]) == (True, 2, 2)
+    pulled = op.post("/cords", asset="orders", partition_keys=["p1"], reason="cents")
+    assert (pulled["state"], pulled["settled"], pulled["pulled_by"]) == ("open", True, "ann")
+    cord = pulled["cord_id"]
+    assert op.get("/cords")["total_entries"] == 1
+    assert op.get(f"/cords/{cord}")["reason"] == "cents"
+    states = {n["label"]: n["state"] for n in op.get(f"/cords/{cord}/graph")["nodes"]}
+    assert states == {
+        "orders": "bad",
+        "cleaning": "tainted",
+        "clean": "bad",
+        "reporting": "tainted",
+        "report": "bad",
+    }
+    assert {h["dag_id"]: h["labels"] for h in op.get("/holds")["holds"]} == {
+        "cleaning": ["tainted"],
+        "reporting": ["tainted"],
+    }
+    released = op.post(f"/cords/{cord}/release", outcome="fixed")
+    assert released["partitions_open"] == 0
+    assert chain.play() == {("cleaning.work", "p1"): 1, ("reporting.work", "p1"): 1}
+    closed = op.get(f"/cords/{cord}")
+    assert (closed["state"], closed["progress"]) == ("closed", {"to_do": 0, "done": 2})
+
+
+def wrong(*keys: str, **more: Any) -> dict[str, Any]:
+    return {"asset": "orders", "partition_keys": list(keys), "reason": "cents", **more}
+
+
+def test_a_repeated_pull_or_release_is_one(chain: World) -> None:
+    chain.publish("ingest", "p1", "p2")
+    op = Client("op")
+    first = op.ask("POST", "/cords", json=wrong("p1", request_key="k"))
+    second = op.ask("POST", "/cords", json=wrong("p1", request_key="k"))
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert (first.json()["existed"], second.json()["existed"]) == (False, True)
+    cord = first.json()["cord_id"]
+    assert second.json()["cord_id"] == cord
+    other = op.post("/cords", **wrong("p2"))["cord_id"]
+    release = {"outcome": "false_alarm", "note": "looked", "request_key": "r"}
+    before = op.post(f"/cords/{cord}/release", **release)
+    with nothing_changes():
+        assert op.post(f"/cords/{cord}/release", **release) == before
+        assert op.refused("POST", f"/cords/{other}/release", json=release) == (
+            409,
+            {"field": "request_key", "message": "was used for another cord"},
+        )
+    assert op.refused("POST", f"/cords/{cord}/release", json={"outcome": "false_alarm"})[0] == 409
+
+
+def test_a_key_of_ours_that_is_too_long_is_refused_before_the_database_does(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    with pytest.raises(BadRequest, match="request_key: must have 1 to 250 characters"):
+        pull(Scope("orders", ("p1",)), reason="x", by="tester", request_key="k" * 251)
+    cord = chain.pull("orders", "p1")
+    with pytest.raises(BadRequest, match="request_key"):
+        chain.release(cord, "fixed", request_key="k" * 251)
+
+
+def test_another_reason_is_told_everywhere(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    op = Client("op", "ann")
+    cord = op.post("/cords", **wrong("p1"))["cord_id"]
+    chain.create_runs()
+    chain.start_runs()
+    assert op.ask("PATCH", f"/cords/{cord}", json={"reason": "in euros"}).json()["reason"] == "in euros"
+    run = chain.dag_run("cleaning", "p1").run_id
+    assert op.get("/why", dag_id="cleaning", run_id=run)["reasons"][0]["reason"] == "in euros"
+    with create_session(scoped=False) as session:
+        (note,) = session.scalars(select(DagRunNote.content))
+        (said,) = session.scalars(select(Log.extra).where(Log.event == "andon edit"))
+    assert note.startswith(f"Andon cord {cord}: in euros - held")
+    assert said == f"cord {cord} by ann: in euros (before: cents)"
+    with nothing_changes():
+        op.ask("PATCH", f"/cords/{cord}", json={"reason": " in euros "})
+
+
+def test_what_one_task_published_can_be_pulled_by_itself(world: World) -> None:
+    with DAG("ingest", schedule=PartitionedAtRuntime()) as dag:
+        Step(task_id="load", outlets=[ORDERS]) >> Step(task_id="rate", outlets=[RATES])
+    world.add(dag)
+    world.publish("ingest", "p1")
+    run = {"dag_id": "ingest", "run_id": world.dag_run("ingest", "p1").run_id}
+    op = Client("op")
+    published = op.get("/published", **run)["published"]
+    assert [(p["asset"], p["task_id"], p["state"]) for p in published] == [
+        ("orders", "load", "clean"),
+        ("rates", "rate", "clean"),
+    ]
+    (one,) = op.get("/published", **run, task_id="rate", map_index=-1)["published"]
+    assert one["asset"] == "rates"
+    assert op.get("/published", **run, task_id="rate", map_index=0)["published"] == []
+    cord = op.post("/cords", run={**run, "task_id": "rate"}, reason="odd")
+    assert [a["name"] for a in cord["assets"]] == ["rates"]
+    assert [p["state"] for p in op.get("/published", **run)["published"]] == ["clean", "halted"]
+    both = op.post("/cords", run=run, reason="odd")
+    assert [a["name"] for a in both["assets"]] == ["orders", "rates"]
+
+
+def test_a_release_that_waits_says_for_what(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    op = Client("op", "ann")
+    cord = op.post("/cords", **wrong("p1"))["cord_id"]
+    repaired = op.post(f"/cords/{cord}/repair")
+    assert [(t["dag_id"], t["task_id"]) for t in repaired["cleared"]] == [("ingest", "load")]
+    assert repaired["partitions_asked"] == 1
+    (under,) = op.get(f"/cords/{cord}/partitions")["partitions"]
+    assert (under["asked_outcome"], under["asked_by"], under["outcome"]) == ("fixed", "ann", None)
+    assert under["awaits"]["text"] == "1 task(s) that publish it (waiting)"
+    assert [t["task_id"] for t in under["awaits"]["tasks"]] == ["load"]
+    chain.play()
+    assert op.get(f"/cords/{cord}")["state"] == "closed"
+
+
+def test_a_task_says_why_it_waits(world: World) -> None:
+    world.add(producer("ingest", ORDERS), reader("nightly", [ORDERS]))
+    world.publish("ingest", "p1")
+    op = Client("user")
+    op_can = Client("op")
+    op_can.post("/cords", asset="orders", all=True, reason="odd")
+    run_id = world.trigger("nightly", run_type=DagRunType.SCHEDULED)
+    world.play()
+    (hold,) = op.get("/holds", dag_id="nightly", task_id="read", waiting=True)["holds"]
+    assert (hold["whole"], hold["parked"], hold["cords"][0]["reason"]) == (False, ["after", "read"], "odd")
+    told = op.get("/why", dag_id="nightly", run_id=run_id, task_id="read")
+    assert (told["waits"], told["may"]["let_through"]) == (True, True)
+    assert told["reasons"][0]["awaits"]["text"] == "the release of the cord"
+    assert op.get("/holds", dag_id="nightly", task_id="other")["total_entries"] == 0
+    op.post("/runs/let-through", dag_id="nightly", run_id=run_id, reason="needed")
+    again = op.post("/runs/let-through", dag_id="nightly", run_id=run_id, reason="needed, too")
+    assert again["new"] is False
+    world.play()
+    assert world.dag_run("nightly", run_id).state == "success"
+
+
+PROBLEMS: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
+    "no such asset": ("POST", "/cords", wrong("p1") | {"asset": "x"}, 404, "asset"),
+    "no such asset id": ("POST", "/cords", wrong("p1", asset_id=99) | {"asset": None}, 404, "asset_id"),
+    "no such key": ("POST", "/cords", wrong("p9"), 400, "partition_keys"),
+    "two ways": ("POST", "/cords", wrong("p1", all=True), 400, "all"),
+    "an asset twice": ("POST", "/cords/preview", {"asset": "orders", "asset_id": 1}, 400, "asset"),
+    "nothing": ("POST", "/cords", {"reason": "x"}, 400, "asset"),
+    "no order": ("POST", "/cords/preview", {"asset": "orders", "from_key": "p1"}, 400, "from_key"),
+    "no such run": (
+        "POST",
+        "/cords",
+        {"run": {"dag_id": "ingest", "run_id": "x"}, "reason": "x"},
+        404,
+        "run",
+    ),
+    "no such cord": ("POST", "/cords/99/release", {}, 404, "cord_id"),
+    "not of the cord": ("POST", "/cords/1/release", {"partition_keys": ["p9"]}, 400, "partition_keys"),
+    "released": ("POST", "/cords/2/release", {}, 409, "cord_id"),
+    "closed": ("POST", "/cords/2/acknowledge", {}, 409, "cord_id"),
+    "closed for another reason": ("PATCH", "/cords/2", {"reason": "x"}, 409, "cord_id"),
+    "no scope": ("POST", "/cords/1/release", {"only_scope": True}, 400, "only_scope"),
+    "open": (
+        "POST",
+        "/partitions/declare",
+        {"asset": "orders", "partition_key": "p1", "outcome": "fixed", "reason": "x"},
+        409,
+        "partition_keys",
+    ),
+    "reads nothing bad": ("POST", "/runs/let-through", {"reason": "x"}, 400, "run"),
+    "no such label": ("GET", "/holds", {"label": "sleepy"}, 422, "label"),
+    "no such order": ("GET", "/assets", {"order_by": "price"}, 400, "order_by"),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "body", "code", "field"), PROBLEMS.values(), ids=PROBLEMS)
+def test_what_cannot_be_is_said_with_the_field(
+    chain: World, method: str, path: str, body: dict[str, Any], code: int, field: str
+) -> None:
+    (run_id, _) = chain.publish("ingest", "p1", "p2")
+    chain.pull("orders", "p1")
+    chain.release(chain.pull("orders", "p2"), "false_alarm")
+    if path == "/runs/let-through":
+        body = {**body, "dag_id": "ingest", "run_id": run_id}
+    with nothing_changes():
+        options = {"params": body} if method == "GET" else {"json": body}
+        got, detail = Client("op").refused(method, path, **options)
+    assert (got, detail[0]["loc"][1] if got == 422 else detail["field"]) == (code, field)
+
+
+def test_a_brake_that_is_off_says_so(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    op = Client("op")
+    cord = op.post("/cords", **wrong("p1"))["cord_id"]
+    disable(reason="a test", by="ann")
+    assert op.get("/summary")["line"] == "off"
+    health = op.get("/health")
+    assert (health["status"], health["disabled_by"]) == ("disabled", "ann")
+    with nothing_changes():
+        for path, body in {
+            "/cords": wrong("p1"),
+            f"/cords/{cord}/repair": {},
+            f"/cords/{cord}/raise": {},
+        }.items():
+            code, detail = op.refused("POST", path, json=body)
+            assert (code, detail["field"]) == (409, "andon"), path
+
+
+def test_the_line_at_a_glance(chain: World) -> None:
+    op = Client("op")
+    assert op.get("/summary")["line"] == "running"
+    chain.publish("ingest", "p1", "p2")
+    chain.play()
+    warned = op.post("/cords", **wrong("p1", severity="warn"))
+    assert (op.get("/summary")["line"], warned["may"]["raise_to_stop"]) == ("warned", True)
+    (p1, _) = op.get("/assets/1/partitions")["partitions"]
+    assert (p1["state"], p1["cords"]) == ("warned", [warned["cord_id"]])
+    nodes = op.get(f"/cords/{warned['cord_id']}/graph")["nodes"]
+    assert {n["label"]: n["state"] for n in nodes if n["root"]} == {"orders": "warned"}
+    assert op.post(f"/cords/{warned['cord_id']}/raise")["settled"]
+    told = op.get("/summary")
+    assert (told["line"], told["stop"], told["unacknowledged"]) == ("stopped", 1, 1)
+    assert (told["halted_partitions"], told["bad_partitions"], told["runs"]["tainted"]) == (1, 2, 2)
+    assert told["oldest"]["cord_id"] == warned["cord_id"]
+    op.post(f"/cords/{warned['cord_id']}/release", outcome="withdrawn")
+    states = [p["state"] for p in op.get("/assets/1/partitions")["partitions"]]
+    assert states == ["withdrawn", "clean"]

@@ -1,0 +1,47 @@
+"""What a withdrawn partition takes along."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.simulation.oracle.facts import Facts
+    from tests.simulation.oracle.records import Execution, Version
+    from tests.simulation.oracle.state import State
+    from tests.simulation.trace import PartitionId, TaskId
+
+
+def withdraw(facts: Facts, before: State, partition: PartitionId) -> set[TaskId]:
+    """
+    Make the partition absent, and what was made from absent partitions alone.
+
+    :return: the task instances that were held and read nothing else: they end as skipped
+    """
+    gone = {partition}
+    facts.absent.add(partition)
+    while found := {
+        each for each in facts.versions if each not in facts.absent and _goes(facts, before, each)
+    }:
+        gone |= found
+        facts.absent |= found
+    for each in gone:
+        for version in facts.versions.get(each, ()):
+            if version.withdrawn is None and version.last_write is not None:
+                version.withdrawn = facts.now
+    held = [task for task in facts.waiting() if before.forbids(task)]
+    return {task for task in held if facts.is_absent_for(before.reading(task))}
+
+
+def _goes(facts: Facts, before: State, partition: PartitionId) -> bool:
+    current = facts.current(partition)
+    return (
+        partition not in facts.absent
+        and current is not None
+        and current in before.causes
+        and bool(_makers(current))
+        and all(facts.is_absent_for(maker) for maker in _makers(current))
+    )
+
+
+def _makers(version: Version) -> list[Execution]:
+    return list(version.contributors) or version.tries

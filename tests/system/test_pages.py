@@ -1,0 +1,369 @@
+"""
+The pages in a real browser, on a real Airflow: from the pull to the repair, and what could spoil it.
+
+Pictures of all that was seen are in ``build/screenshots``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy import text
+
+from airflow_lean_provider import ui
+from demo.airflow_process import RunningAirflow
+from tests.system.harness import fresh_database
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+from tests.system.browser import Visitor, chromium, missing  # noqa: E402
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from tests.system.browser import Scheme
+
+pytestmark = [pytest.mark.system, pytest.mark.postgres]
+
+DAGS = Path(__file__).parent / "pages_dags"
+BAD, GOOD = "2026-06-14", "2026-06-15"
+REASON = "Amounts in cents, not euros"
+MANY = 5_000
+USERS = {"ann": "admin", "olga": "op", "vic": "viewer"}
+SIZE_LIMIT = 150_000
+"""Bytes of the bundle, compressed."""
+
+Visit = Callable[..., Visitor]
+
+
+class Line:
+    """
+    Airflow with the Dags of :data:`DAGS`; who logs in, and who looks.
+
+    :param airflow: it runs
+    :param browser: it runs
+    """
+
+    def __init__(self, airflow: RunningAirflow, browser: Browser) -> None:
+        self.airflow = airflow
+        self.browser = browser
+        self.tokens = {user: airflow.rest.log_in(user, user) for user in ("olga", "vic", "ann")}
+
+    def api(self, method: str, path: str, **body: object) -> dict:
+        return self.airflow.rest.call(method, f"/andon/v1{path}", **({"json": body} if body else {}))
+
+    def wait_succeeded(self, dag_id: str, key: str) -> None:
+        self.airflow.wait_until(
+            lambda: self.airflow.rows(
+                "SELECT 1 FROM dag_run WHERE dag_id = :dag AND partition_key = :key AND state = 'success'",
+                dag=dag_id,
+                key=key,
+            ),
+            f"{dag_id} of {key}",
+            timeout=120,
+        )
+
+    def run_of(self, dag_id: str, label: str) -> str:
+        """Return the path of a Dag's run of which this is said."""
+        holds = self.api("GET", f"/holds?dag_id={dag_id}")["holds"]
+        run = next(hold["run_id"] for hold in holds if label in hold["labels"])
+        return f"/dags/{dag_id}/runs/{quote(run, safe=':+')}"
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    if not ui.is_built():
+        missing("the bundle was not built: `make ui`")
+    home = tmp_path_factory.mktemp("airflow")
+    (home / "wait").mkdir()
+    (home / "wait" / "forecasting").touch()
+    passwords = home / "passwords.json"
+    passwords.write_text(json.dumps({user: user for user in USERS}))
+    who = {
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(":".join(user) for user in USERS.items()),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__LEAN__SWEEP_INTERVAL": "2",
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
+    }
+    with fresh_database() as database:
+        airflow = RunningAirflow(home=home, dags=DAGS, database=database, environment=who)
+        with airflow, chromium() as browser:
+            line = Line(airflow, browser)
+            airflow.wait_parsed({"ingest", "cleaning", "reporting", "forecasting", "archive"}, timeout=180)
+            yield line
+
+
+@pytest.fixture
+def visit(line: Line) -> Iterator[Visit]:
+    visitors = []
+
+    def come(
+        user: str = "olga", scheme: Scheme = "light", width: int = 1280, url: str | None = None
+    ) -> Visitor:
+        visitor = Visitor(line.browser, url or line.airflow.url, line.tokens[user], scheme, width)
+        visitors.append(visitor)
+        return visitor
+
+    yield come
+    for visitor in visitors:
+        visitor.leave()
+
+
+def test_the_bundle_is_small() -> None:
+    if not ui.is_built():
+        missing("the bundle was not built: `make ui`")
+    assert len(gzip.compress(ui.BUNDLE.read_bytes())) < SIZE_LIMIT
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_empty_board_is_a_calm_sight(visit: Visit, scheme: Scheme) -> None:
+    operator = visit(scheme=scheme)
+    page = operator.go("/plugin/andon")
+    page.get_by_text("Nothing is held").wait_for()
+    operator.judge("board-empty")
+    page = operator.go("/")
+    page.get_by_role("heading", name="The line is running").wait_for()
+    operator.judge("dashboard-running")
+
+
+def test_from_the_pull_to_the_repair(line: Line, visit: Visit) -> None:
+    for key in (GOOD, BAD):
+        line.airflow.rest.trigger("ingest", key)
+        line.wait_succeeded("reporting", key)
+    operator = visit()
+    cord = pull_on_the_page_of_the_asset(line, operator)
+    line.airflow.rest.trigger("cleaning", BAD)
+    line.airflow.wait_until(lambda: line.api("GET", "/holds?dag_id=cleaning&label=held")["holds"], "a hold")
+    places = places_where_it_is_said(line, cord)
+    everybody_sees_why(visit, cord, places)
+    a_viewer_sees_no_button_that_fails(visit("vic"), places)
+    dialogs_open_and_close_with_the_keyboard(operator, places)
+    repair_from_the_board(line, operator, cord)
+
+
+def pull_on_the_page_of_the_asset(line: Line, operator: Visitor) -> int:
+    """Three clicks and a reason; return the number of the cord."""
+    page = operator.go(f"/assets/{line.airflow.rest.asset_id('orders')}")
+    page.get_by_role("button", name="Pull the cord").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="14 June 2026: 1 partition").click()
+    dialog.get_by_label("What is wrong?").fill(REASON)
+    dialog.get_by_text(re.compile("runs? tainted")).wait_for()
+    dialog.get_by_role("region", name="Downstream graph").get_by_text("forecasting").wait_for()
+    operator.judge("pull")
+    dialog.get_by_role("button", name="Pull the cord").click()
+    page.wait_for_url("**/plugin/andon/cords/*")
+    page.get_by_role("region", name="Downstream graph").get_by_text(re.compile(r"\d stopped")).wait_for()
+    cord = int(page.url.rpartition("/")[2])
+    assert line.api("GET", f"/cords/{cord}")["pulled_by"] == "olga"
+    return cord
+
+
+def places_where_it_is_said(line: Line, cord: int) -> dict[str, str]:
+    stopped = line.run_of("forecasting", "stopped")
+    return {
+        "board": "/plugin/andon",
+        "cord": f"/plugin/andon/cords/{cord}",
+        "dashboard": "/",
+        "asset": f"/assets/{line.airflow.rest.asset_id('orders')}",
+        "dag": "/dags/cleaning/plugin/andon_dag",
+        "run-held": f"{line.run_of('cleaning', 'held')}/plugin/andon_dag_run",
+        "run-tainted": f"{line.run_of('cleaning', 'tainted')}/plugin/andon_dag_run",
+        "task": "/dags/forecasting/tasks/work/plugin/andon_task",
+        "task-instance": f"{stopped}/tasks/work/plugin/andon_task_instance",
+    }
+
+
+def everybody_sees_why(visit: Visit, cord: int, places: dict[str, str]) -> None:
+    say_why = {"board", "cord", "dashboard", "run-held", "run-tainted", "task-instance"}
+    for scheme in ("light", "dark"):
+        somebody = visit(scheme=scheme)
+        for name, path in places.items():
+            ours = somebody.go(path).locator(".andon")
+            ours.get_by_text(REASON if name in say_why else f"Cord {cord}").first.wait_for()
+            somebody.judge(name)
+        somebody.leave()  # Airflow's own pages ask without end: too many of them choke an api-server
+    phone = visit(width=390)
+    for name in ("board", "cord", "run-held"):
+        page = phone.go(places[name])
+        phone.judge(f"phone-{name}")
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
+    phone.leave()
+
+
+def a_viewer_sees_no_button_that_fails(viewer: Visitor, places: dict[str, str]) -> None:
+    acts = re.compile("^(Pull|I am on it|Repair|Release|Edit|Raise|Let it through|Approve)")
+    for name, path in places.items():
+        page = viewer.go(path)
+        page.wait_for_timeout(500)
+        assert page.locator(".andon").get_by_role("button", name=acts).count() == 0, name
+        viewer.judge(f"viewer-{name}")
+    viewer.leave()
+
+
+def dialogs_open_and_close_with_the_keyboard(operator: Visitor, places: dict[str, str]) -> None:
+    for place, button, field in (
+        ("run-held", "Let it through", "Why?"),
+        ("board", "Release", "Note"),
+        ("cord", "Edit the reason", "What is wrong?"),
+    ):
+        page = operator.go(places[place])
+        page.locator(".andon").get_by_role("button", name=button).focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog").get_by_label(field).wait_for()
+        operator.judge(button.lower().replace(" ", "-"))
+        page.keyboard.press("Escape")
+        page.get_by_role("dialog").wait_for(state="detached")
+
+
+def repair_from_the_board(line: Line, operator: Visitor, cord: int) -> None:
+    page = operator.go("/plugin/andon")
+    page.get_by_role("button", name="I am on it").click()
+    page.get_by_text("olga is on it").wait_for()
+    page.get_by_role("button", name="Repair").click()
+    page.get_by_role("dialog").wait_for()
+    operator.judge("repair")
+    (line.airflow.home / "wait" / "forecasting").unlink()
+    page.get_by_role("dialog").get_by_role("button", name="Repair").click()
+    page.get_by_role("dialog").wait_for(state="detached")
+    operator.shoot("repairing")
+    page.get_by_text("Nothing is held").wait_for(timeout=240_000)  # the page refreshes itself
+    page.get_by_role("tab", name="History").click()
+    page.get_by_label("Find closed cords").fill("cents")
+    page.get_by_text(REASON).first.wait_for()
+    operator.judge("history")
+    page.get_by_role("link", name=f"Cord {cord}").click()
+    page.get_by_text("Fixed").first.wait_for()
+    operator.judge("cord-closed")
+
+
+def test_what_a_run_published_is_pulled_from_its_page(line: Line, visit: Visit) -> None:
+    (line.airflow.home / "wait" / "forecasting").unlink(missing_ok=True)
+    run = line.airflow.rest.trigger("ingest", "2026-06-16")
+    line.wait_succeeded("reporting", "2026-06-16")
+    line.wait_succeeded("forecasting", "2026-06-16")
+    operator = visit()
+    page = operator.go(f"/dags/ingest/runs/{run}/plugin/andon_dag_run")
+    page.get_by_role("button", name="Pull what it published").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("What is wrong?").fill("<b>half</b> of it is 'missing'")
+    dialog.get_by_text(re.compile("runs? tainted")).wait_for()
+    operator.judge("pull-published")
+    dialog.get_by_role("button", name="Pull the cord").click()
+    page.wait_for_url("**/plugin/andon/cords/*")
+    page.get_by_text("<b>half</b> of it is 'missing'").wait_for()
+    cord = page.url.rpartition("/")[2]
+    page.get_by_role("button", name="Release").click()
+    page.get_by_role("dialog").get_by_text(re.compile("^False alarm")).first.click()
+    page.get_by_label("Note").fill("It was a holiday")
+    page.get_by_role("dialog").get_by_role("button", name="Release").click()
+    page.get_by_text("It was a holiday").wait_for(timeout=60_000)
+    page.get_by_text("False alarm", exact=True).wait_for(timeout=60_000)
+    line.airflow.wait_until(lambda: line.api("GET", f"/cords/{cord}")["state"] == "closed", "the cord's end")
+    assert operator.complaints == []
+
+
+def test_thousands_of_partitions_are_picked_without_delay(line: Line, visit: Visit) -> None:
+    asset = line.airflow.rest.asset_id("many")
+    with line.airflow.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO asset_event (asset_id, extra, source_map_index, timestamp, partition_key) "
+                "SELECT :asset, '{}', -1, now(), to_char(timestamp '2026-01-01' + n * interval '1 hour', "
+                "'YYYY-MM-DD\"T\"HH24') FROM generate_series(0, :last) AS n"
+            ),
+            {"asset": asset, "last": MANY - 1},
+        )
+    operator = visit()
+    page = operator.go(f"/assets/{asset}")
+    page.get_by_role("button", name="Pull the cord").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="20 July 2026: 24 partitions").wait_for()
+    operator.judge("many-calendar")
+    dialog.get_by_text("List", exact=True).click()
+    dialog.get_by_text("5,000 partitions").wait_for()
+    drawn = dialog.get_by_role("group", name="Partitions").get_by_role("checkbox")
+    assert drawn.count() < 50
+    dialog.get_by_role("checkbox", name="2026-07-28T07").check()
+    dialog.get_by_role("group", name="Partitions").evaluate("(e) => e.scrollTo(0, e.scrollHeight)")
+    first = dialog.get_by_role("checkbox", name="2026-01-01T00")
+    first.wait_for()
+    operator.shoot("many-list")
+    first.click(modifiers=["Shift"])
+    dialog.get_by_role("button", name="5,000 selected").wait_for()
+    dialog.get_by_text("5,000", exact=True).first.wait_for()
+    operator.judge("many-plan")
+
+
+def test_hundreds_of_dags_can_be_read(line: Line, visit: Visit) -> None:
+    line.airflow.rest.publish("root", BAD)
+    asset = line.airflow.rest.asset_id("root")
+    cord = line.api("POST", "/cords", asset_id=asset, partition_keys=[BAD], reason=REASON)["cord_id"]
+    graph = line.api("GET", f"/cords/{cord}/graph")
+    assert len(graph["nodes"]) > 500
+    operator = visit()
+    page = operator.go(f"/plugin/andon/cords/{cord}")
+    region = page.get_by_role("region", name="Downstream graph")
+    region.get_by_text("240 Dags").wait_for()
+    assert region.get_by_role("listitem").count() < 50
+    operator.judge("wide")
+    region.get_by_role("button", name=re.compile("240 Dags")).click()
+    region.get_by_text("region_9_shop_23").first.wait_for()
+    operator.shoot("wide-open")
+    line.api("POST", f"/cords/{cord}/release", outcome="false_alarm")
+
+
+def test_nothing_is_asked_while_nobody_looks(visit: Visit) -> None:
+    operator = visit()
+    page = operator.go("/plugin/andon")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/andon/v1" in request.url else None)
+    page.clock.install()
+    _hide(page, True)
+    page.wait_for_timeout(500)
+    asked.clear()
+    page.clock.run_for(120_000)
+    assert asked == []
+    _hide(page, False)
+    page.wait_for_timeout(1_000)
+    assert any("/summary" in url for url in asked)
+
+
+def _hide(page: Page, hidden: bool) -> None:
+    page.evaluate(
+        """(hidden) => {
+            Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+def test_the_pages_work_below_a_sub_path(line: Line, visit: Visit, tmp_path: Path) -> None:
+    main = line.airflow
+    below = RunningAirflow(home=tmp_path, dags=DAGS, database=main.database)
+    below.environment = {
+        **{name: main.variables[name] for name in main.variables if name.startswith("AIRFLOW__API_AUTH")},
+        **main.environment,
+        "AIRFLOW__API__BASE_URL": f"{below.url}/air/flow",
+    }
+    try:
+        below.start_component("api-server")
+        below.wait_until(below.rest.health, "the api-server", timeout=120)
+        operator = visit(url=f"{below.url}/air/flow")
+        page = operator.go("/plugin/andon")
+        page.get_by_role("button", name="Pull the cord").click()
+        page.get_by_role("dialog").get_by_role("button", name="orders").click()
+        page.get_by_role("dialog").get_by_text("June 2026", exact=True).wait_for()
+        operator.judge("sub-path")
+        assert page.locator("img[src*='andon.svg']").first.evaluate("(image) => image.naturalWidth") > 0
+    finally:
+        below.stop()
