@@ -151,6 +151,7 @@ class TestEnvironment:
 
         from airflow_lean_provider.listeners import hooks
 
+        assert wrong() == {}, "a mapper that the doctor imports first would put the hook back"
         event.remove(PartitionedAssetKeyLog, "after_insert", hooks._on_key_logged)
         try:
             assert wrong() == {"plugin in this environment": "missing: the hook on publications"}
