@@ -32,6 +32,8 @@ from sqlalchemy import and_, func, insert, select, update
 from sqlalchemy.orm import object_session
 
 from airflow_lean_provider.airflow_internals.dags import latest_dag
+from airflow_lean_provider.airflow_internals.marks import is_marked
+from airflow_lean_provider.rules.facts import Run
 from airflow_lean_provider.store.models import AbsorbedEvent, AffectedRun, HaltedPartition, Switch
 from airflow_lean_provider.store.transactions import is_lost
 
@@ -216,7 +218,7 @@ def _share(connection: Connection, run_pk: int) -> None:
 
 
 def _absorbing_run(connection: Connection, pending: Pending) -> Any | None:
-    """Return the latest affected run of that Dag and key that has not started to read again."""
+    """Return the latest affected run of that Dag and key that is to read again, and has not started to."""
     candidates = [
         c
         for c in connection.execute(
@@ -235,23 +237,23 @@ def _absorbing_run(connection: Connection, pending: Pending) -> Any | None:
         if c.partition_key == pending.key
     ]
     for candidate in candidates:
-        if not has_read_again(connection, pending.dag_id, candidate.run_id, candidate.waits_since):
+        if is_to_read_again(connection, Run(pending.dag_id, candidate.run_id), candidate.waits_since):
             return candidate
     return None
 
 
-def has_read_again(on: Session | Connection, dag_id: str, run_id: str, since: datetime) -> bool:
-    """Tell whether a task of the run has started since."""
+def is_to_read_again(on: Session | Connection, run: Run, since: datetime) -> bool:
+    """Tell whether no task of the run has started since, and no person has ended the run by a mark."""
     started = on.scalar(
         select(TaskInstance.task_id)
         .where(
-            TaskInstance.dag_id == dag_id,
-            TaskInstance.run_id == run_id,
+            TaskInstance.dag_id == run.dag_id,
+            TaskInstance.run_id == run.run_id,
             TaskInstance.last_heartbeat_at > since,
         )
         .limit(1)
     )
-    return started is not None
+    return started is None and not is_marked(on, run)
 
 
 def _concerns(connection: Connection, row: PartitionedAssetKeyLog, saw: list) -> bool:

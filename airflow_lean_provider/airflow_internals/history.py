@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.models.log import Log
@@ -12,7 +12,7 @@ from airflow.models.taskinstancehistory import TaskInstanceHistory
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select, tuple_
 
-from airflow_lean_provider.airflow_internals.marks import marks_of
+from airflow_lean_provider.airflow_internals.marks import asked_at, marks_of
 from airflow_lean_provider.airflow_internals.statements import chunks
 from airflow_lean_provider.rules.facts import Ending, Execution, Run, Task, TaskState, Try
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _STARTED = "running"
 _ENDINGS = {
     "success": Ending.SUCCESS,
-    "skipped": Ending.SUCCESS,
+    "skipped": Ending.SKIPPED,
     "failed": Ending.FAILED,
     "up_for_retry": Ending.FAILED,
 }
@@ -159,9 +159,9 @@ def _marked_at(
 
 
 def _note_ask(asked: dict[Task, list[datetime]], row: Any) -> None:
-    """Read the moment from the id: ``taskinstance.uuid7``, milliseconds since 1970 in the first 48 bits."""
-    if row.id.version == 7:
-        asked[_task(row)].append(datetime.fromtimestamp((row.id.int >> 80) / 1000, timezone.utc))
+    moment = asked_at(row.id)
+    if moment is not None:
+        asked[_task(row)].append(moment)
 
 
 def _columns(model: Any, key: Any) -> Any:

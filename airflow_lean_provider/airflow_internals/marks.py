@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.models.log import Log
+from airflow.models.taskinstance import TaskInstance
 from sqlalchemy import or_, select, tuple_
 
 from airflow_lean_provider.airflow_internals.statements import chunks
@@ -13,8 +15,9 @@ from airflow_lean_provider.rules.facts import Run, Task
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from datetime import datetime
+    from uuid import UUID
 
+    from sqlalchemy.engine import Connection
     from sqlalchemy.orm import Session
 
 _RUN, _RUNS, _TASK = "patch_dag_run", "bulk_dag_runs", "patch_task_instance"
@@ -33,7 +36,21 @@ class Marks(NamedTuple):
     tasks: dict[Task, tuple[datetime, str]]
 
 
-def marks_of(runs: Collection[Run], *, session: Session) -> Marks:
+def is_marked(on: Session | Connection, run: Run) -> bool:
+    """Tell whether a person has marked the run, and nobody has asked for another try since."""
+    moment = marks_of([run], session=on).runs.get(run)
+    ids = select(TaskInstance.id).where(TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id)
+    return moment is not None and all(
+        (asked := asked_at(row.id)) is None or asked < moment for row in on.execute(ids)
+    )
+
+
+def asked_at(id_: UUID) -> datetime | None:
+    """Read from the id when the try was asked for: ``taskinstance.uuid7``, whose first 48 bits tell it."""
+    return datetime.fromtimestamp((id_.int >> 80) / 1000, timezone.utc) if id_.version == 7 else None
+
+
+def marks_of(runs: Collection[Run], *, session: Session | Connection) -> Marks:
     """
     Return what people have marked of these runs.
 

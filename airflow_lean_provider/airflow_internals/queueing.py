@@ -15,7 +15,8 @@ from airflow.models.asset import AssetDagRunQueue, AssetEvent, association_table
 from airflow.models.dagrun import DagRun
 from sqlalchemy import delete, insert, select
 
-from airflow_lean_provider.airflow_internals.absorbing import has_read_again
+from airflow_lean_provider.airflow_internals.absorbing import is_to_read_again
+from airflow_lean_provider.rules.facts import Run
 from airflow_lean_provider.store.models import AbsorbedEvent, AffectedRun, HaltedPartition
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def absorb_queued(session: Session) -> bool:
     looked_at: set[str] = set()
     taken = False
     for row in rows:
-        if row.dag_id in looked_at or has_read_again(session, row.dag_id, row.run_id, row.waits_since):
+        if row.dag_id in looked_at:
+            continue
+        if not is_to_read_again(session, Run(row.dag_id, row.run_id), row.waits_since):
             continue
         looked_at.add(row.dag_id)
         taken |= _give(row, halted | {asset for asset, key in row.saw if key is None}, session)

@@ -69,6 +69,7 @@ def keep_bad_versions(plan: Plan, scene: Scene, *, session: Session) -> None:
     """Keep what may be taken away: the events of the bad versions, and why they are bad."""
     known = {row.version: row for row in session.scalars(select(BadVersion))}
     publications = {version_of_event(p.id): p for p in scene.facts.publications}
+    began = {v.id: v.began for found in plan.judgement.versions.values() for v in found}
     for version, causes in plan.judgement.bad.items():
         if version in known:
             known[version].causes = causes_to_json(causes)
@@ -85,6 +86,7 @@ def keep_bad_versions(plan: Plan, scene: Scene, *, session: Session) -> None:
                     task_id=task.task_id if task else None,
                     map_index=task.map_index if task else None,
                     published_at=publication.at,
+                    began_at=began[version],
                     causes=causes_to_json(causes),
                 )
             )

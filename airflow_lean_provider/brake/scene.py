@@ -15,6 +15,7 @@ from airflow_lean_provider.airflow_internals import runs as dag_runs
 from airflow_lean_provider.airflow_internals.dags import Dags, Inlet
 from airflow_lean_provider.airflow_internals.holding import HELD_UNTIL
 from airflow_lean_provider.airflow_internals.readers import Readers, all_read_by, readers_of
+from airflow_lean_provider.airflow_internals.statements import chunks, that_fit
 from airflow_lean_provider.rules.badness import Judgement, judge
 from airflow_lean_provider.rules.facts import (
     Cause,
@@ -126,9 +127,10 @@ def look(
         for asset, key in s.outlets
     )
 
+    kept = _fresh(session, BadVersion)
     kept_bad = {
         row.version: frozenset(Cause(cord, Partition(asset, key)) for cord, asset, key in row.causes)
-        for row in _fresh(session, BadVersion)
+        for row in kept
     }
     cleared = _fresh(session, ClearedVersion)
     dags = Dags(session)
@@ -154,7 +156,7 @@ def look(
     while True:
         facts = Facts(
             now=the_time(),
-            halts=(*halts, *collected.withdrawals),
+            halts=(*halts, *(h for h in collected.ended_before if h.outcome is Outcome.WITHDRAWN)),
             publications=tuple(collected.publications.values()),
             executions=tuple(collected.executions),
             half_written=half_written,
@@ -174,6 +176,8 @@ def look(
             survivors=survivors,
             asked=collected.asked,
             kept_bad=kept_bad,
+            kept_began={row.version: row.began_at for row in kept if row.began_at is not None},
+            fixed_before=tuple(h for h in collected.ended_before if h.outcome is Outcome.FIXED),
         )
         judgement = judge(facts)
         tainted = {t.task.run for t in judgement.seen}
@@ -235,7 +239,7 @@ class _Collected:
         self._asked_runs: set[Run] = set()
         self._known_in_full: set[Run] = set()
         self.publications: dict[int, Publication] = {}
-        self.withdrawals: list[Halt] = []
+        self.ended_before: list[Halt] = []
         self.readers: dict[Partition, set[Run]] = defaultdict(set)
         self.known: dict[Run, KnownRun] = {}
         self.consumed: dict[Run, set[Partition]] = defaultdict(set)
@@ -255,7 +259,7 @@ class _Collected:
         found = lineage.publications_of(new, session=self._session)
         kept = _kept_publications(new, {p.id for p in found}, self._session)
         self.publications |= {p.id: p for p in [*kept, *found]}
-        self.withdrawals += _withdrawn_before(new, self._session)
+        self.ended_before += _ended_before(new, (Outcome.WITHDRAWN, Outcome.FIXED), self._session)
         began = [p.at for p in [*kept, *found]] + [h.began for h in self._half_written if h.partition in new]
         readers = readers_of(new, found, min(began, default=None), self._dags, session=self._session)
         self._note(readers)
@@ -315,7 +319,8 @@ class _Collected:
             readers = all_read_by(known, self._dags, session=self._session)
             self._note(readers)
             read = readers.whole.keys() | readers.inlets.keys()
-            self.add_partitions({halt.partition for halt in _withdrawn_before(read, self._session)})
+            withdrawn = _ended_before(read, (Outcome.WITHDRAWN,), self._session)
+            self.add_partitions({halt.partition for halt in withdrawn})
         return bool(new)
 
     def add_publications_of(self, runs: Collection[Run]) -> None:
@@ -342,21 +347,33 @@ class _Collected:
         return self.add_partitions(partitions)
 
 
-def _withdrawn_before(partitions: Collection[Partition], session: Session) -> list[Halt]:
-    """What was withdrawn stays absent when its cord is closed."""
-    rows = list(
-        session.scalars(
-            select(CordPartition)
-            .join(Cord, Cord.id == CordPartition.cord_id)
-            .where(
-                CordPartition.outcome == Outcome.WITHDRAWN.value,
-                CordPartition.asset_id.in_({p.asset for p in partitions}),
-                Cord.closed_at.is_not(None),
-            )
-        )
-    )
+def _ended_before(
+    partitions: Collection[Partition], outcomes: Collection[Outcome], session: Session
+) -> list[Halt]:
+    """What was withdrawn stays absent when its cord is closed, what was called fixed as it stands stays."""
+    rows: list[CordPartition] = []
+    keys = {p.key for p in partitions if p.key is not None}
+    for some in chunks(that_fit(keys, CordPartition.partition_key, session=session)):
+        rows += _of_closed_cords(partitions, outcomes, CordPartition.partition_key.in_(some), session)
+    if any(p.key is None for p in partitions):
+        rows += _of_closed_cords(partitions, outcomes, CordPartition.partition_key.is_(None), session)
     cords = {c.id: c for c in session.scalars(select(Cord).where(Cord.id.in_({r.cord_id for r in rows})))}
     return [halt for halt in halts_of(rows, cords) if halt.partition in partitions]
+
+
+def _of_closed_cords(
+    partitions: Collection[Partition], outcomes: Collection[Outcome], of_keys: Any, session: Session
+) -> Iterable[CordPartition]:
+    return session.scalars(
+        select(CordPartition)
+        .join(Cord, Cord.id == CordPartition.cord_id)
+        .where(
+            CordPartition.outcome.in_([outcome.value for outcome in outcomes]),
+            CordPartition.asset_id.in_({p.asset for p in partitions}),
+            of_keys,
+            Cord.closed_at.is_not(None),
+        )
+    )
 
 
 def _kept_publications(

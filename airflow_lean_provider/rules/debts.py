@@ -214,7 +214,9 @@ def _runs_with_unread_events(
 
 
 def _pays(execution: Execution, judgement: Judgement) -> bool:
-    return execution.ending is Ending.SUCCESS and execution.attempt not in judgement.seen
+    """It has looked at good data, even if it found nothing to do there and skipped itself."""
+    ended_well = execution.ending in (Ending.SUCCESS, Ending.SKIPPED)
+    return ended_well and execution.attempt not in judgement.seen
 
 
 def _failed_payers(facts: Facts, judgement: Judgement, history: list[Execution], debt: Execution) -> set[Run]:

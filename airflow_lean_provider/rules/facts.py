@@ -58,6 +58,8 @@ class Ending(str, Enum):
     OPEN = "open"
     SUCCESS = "success"
     FAILED = "failed"
+    SKIPPED = "skipped"
+    """It has skipped itself: it wrote nothing, and what it saw is nobody's debt."""
     STOPPED = "stopped"
     """Killed by the brake while it read."""
 
@@ -273,6 +275,8 @@ class Facts:
     :param approved: when a person last let a run be repaired that asks for it
     :param asked: when each try of a task instance was asked for: it was created, cleared, failed or stopped
     :param kept_bad: why versions were bad when their run was last known; what counts once it is gone
+    :param kept_began: when bad versions began, as far as that was known
+    :param fixed_before: how closed cords ended as fixed: the data as it stood then is a version
     :param survivors: the tries that were stopped and whose process may live until then
     """
 
@@ -291,3 +295,5 @@ class Facts:
     survivors: Mapping[Try, datetime] = field(default_factory=dict)
     asked: Mapping[Task, Sequence[datetime]] = field(default_factory=dict)
     kept_bad: Mapping[str, frozenset[Cause]] = field(default_factory=dict)
+    kept_began: Mapping[str, datetime] = field(default_factory=dict)
+    fixed_before: tuple[Halt, ...] = ()

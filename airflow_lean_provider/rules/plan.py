@@ -155,18 +155,19 @@ def _plan_run(
     ends_by_itself = {
         t for t, s in unfinished.items() if s is TaskState.RUNNING and t.task_id in run.shape.finishes
     }
-    forbidden = {t for t in unfinished if not may_start(facts, judgement, t)} - ends_by_itself | surviving
+    read_bad = {t for t in unfinished if not may_start(facts, judgement, t)} - ends_by_itself
+    forbidden = read_bad | surviving
     stop = _to_stop(facts, judgement, run, unfinished, forbidden, executions) - ends_by_itself
     said = replace(said, stop=tuple(sorted(stop)))
     if stop:
         said = replace(said, labels=said.labels | {Label.STOPPED})
-    if forbidden:
+    need_not_run = run.run in account.superseded or _reads_only_absent(run, judgement)
+    if read_bad or (surviving and not (need_not_run and run.kept_back)):
         waits = Label.SUPERSEDED in said.labels
         said = replace(said, labels=said.labels | repairing, clear=clear)
         if not surviving and not stop and not waits:
             said = replace(said, tear_down=_to_tear_down(run, executions))
         return _keep_back(said, run, unfinished, forbidden, waits)
-    need_not_run = run.run in account.superseded or _reads_only_absent(run, judgement)
     if run.kept_back and need_not_run and not _only_tears_down(run, unfinished):
         if {TaskState.RUNNING, TaskState.QUEUED} & set(unfinished.values()):
             return said
@@ -348,7 +349,7 @@ def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
     Return what keeps a release as fixed from taking effect.
 
     It waits while a task that publishes the partition is tainted, owes, is stopped, cleared, queued, retrying
-    or running.
+    or running, or an old process of it may be alive.
     """
     published_by = {p.task for p in facts.publications if p.partition == partition}
     last: dict[tuple[Group, str, int], Execution] = {}
@@ -374,6 +375,6 @@ def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
                     for c in plan.judgement.seen.get(latest.attempt, ())
                 )
             )
-            if not (run.over or state.finished) or owes or tainted:
+            if not (run.over or state.finished) or owes or tainted or alive(facts, task):
                 waiting.append(task)
     return sorted(waiting)

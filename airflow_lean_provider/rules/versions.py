@@ -86,7 +86,15 @@ def all_versions(facts: Facts) -> dict[Partition, tuple[Version, ...]]:
             of_runs[publication.task.run, publication.partition].append(publication)
     for (run, partition), publications in of_runs.items():
         found[partition].extend(
-            _versions_of_run(run, partition, publications, facts.runs.get(run), executions, facts.asked)
+            _versions_of_run(
+                run,
+                partition,
+                publications,
+                facts.runs.get(run),
+                executions,
+                facts.asked,
+                facts.kept_began if run not in facts.runs else {},
+            )
         )
     for half in facts.half_written:
         found[half.partition].append(
@@ -104,7 +112,7 @@ def all_versions(facts: Facts) -> dict[Partition, tuple[Version, ...]]:
         for partition, versions in found.items():
             if any(v.id == version_id for v in versions):
                 versions.append(_standing(version_id, partition, at, versions))
-    for halt in sorted(facts.halts, key=lambda h: (h.ended or facts.now, h.cord)):
+    for halt in sorted((*facts.halts, *facts.fixed_before), key=lambda h: (h.ended or facts.now, h.cord)):
         if halt.outcome is Outcome.FIXED and halt.ended is not None:
             found[halt.partition].extend(_as_it_stands(halt, halt.ended, found[halt.partition]))
     return {
@@ -169,11 +177,14 @@ def _versions_of_run(
     facts: RunFacts | None,
     executions: Mapping[Task, Sequence[Execution]],
     asked: Mapping[Task, Sequence[datetime]],
+    kept_began: Mapping[str, datetime],
 ) -> list[Version]:
     """
     A version is complete when every task instance that publishes the partition has ended well.
 
     One that is gone since has its part in the version that it wrote, and in no later one.
+
+    :param kept_began: when versions began, if nobody else can tell any more
     """
     emitters = {p.task for p in publications if p.task is not None}
     states = facts.tasks if facts else {}
@@ -208,7 +219,7 @@ def _versions_of_run(
             Version(
                 version_of_event(publication.id),
                 partition,
-                began=min(starts, default=publication.at),
+                began=min(starts, default=kept_began.get(version_of_event(publication.id), publication.at)),
                 at=at,
                 run=run,
                 contributors=included,
@@ -255,7 +266,7 @@ def _moments(
         for t in producers
         for e in executions.get(t, ())
         if e.ended is not None
-        and e.ending is Ending.SUCCESS
+        and e.ending in (Ending.SUCCESS, Ending.SKIPPED)
         and not any(e.started <= moment <= e.ended for moment in published_at.get(t, ()))
     }
     found = [(p.at, p) for p in publications]
@@ -282,6 +293,9 @@ def _member(
             return False, None
     elif last.attempt in included and _asked_again(last, states.get(task), executions):
         return False, None
+    if last.ending is Ending.SKIPPED:
+        earlier = [e for e in executions if e.started <= at and e.ending is Ending.SUCCESS]
+        return _done_by(last, at, ()), earlier[-1] if earlier else None
     return _done_by(last, at, published_at) and last.ending is Ending.SUCCESS, last
 
 

@@ -129,6 +129,7 @@ class BadVersion(Base):
     """
     A bad version of a partition, kept because its event or its run may be taken away.
 
+    :param began_at: when it began; with its run goes who wrote it, and since when
     :param causes: why it is bad, as ``[cord, asset, key]`` triples; what counts once its run is gone
     """
 
@@ -147,6 +148,7 @@ class BadVersion(Base):
     task_id: Mapped[str | None] = mapped_column(ID)
     map_index: Mapped[int | None] = mapped_column(Integer)
     published_at: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
+    began_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     causes: Mapped[list[Any]] = mapped_column(JSON, nullable=False, default=list)
 
 

@@ -180,6 +180,32 @@ def test_what_was_withdrawn_stays_absent_after_its_cord_is_closed(world: World) 
     assert world.play() == {}
 
 
+def test_what_was_called_fixed_as_it_stands_is_there_after_its_cord_is_closed(world: World) -> None:
+    """The hour was withdrawn, then found to be good; a later cord on it ends as false alarm."""
+    with DAG("nightly", schedule=None) as nightly:
+        Step(task_id="read", inlets=[ORDERS])
+    world.add(producer("ingest", ORDERS), nightly)
+    world.publish("ingest", "p1")
+    world.release(world.pull("orders", "p1"), "withdrawn")
+    world.release(world.pull("orders", "p1"), "fixed")
+    world.play()
+    world.trigger("nightly")
+    world.tick()
+    world.release(world.pull("orders", "p1"), "false_alarm")
+    assert world.play() == {("nightly.read", None): 1}
+
+
+def test_what_was_called_fixed_as_it_stands_is_good_after_its_cord_is_closed(chain: World) -> None:
+    """A person has looked at it while another cord was open on what it was made from, and still is."""
+    chain.publish("ingest", "p1")
+    chain.play(but=["reporting"])
+    chain.pull("orders", "p1")
+    assert ("clean", "p1") in chain.halted()
+    chain.release(chain.pull("clean", "p1"), "fixed", forced=True)
+    chain.play()
+    assert chain.halted() == {("orders", "p1")}
+
+
 def test_withdrawn_ends_the_debts_for_what_was_absorbed(chain: World) -> None:
     chain.publish("ingest", "p1")
     chain.play()

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from airflow_lean_provider.store.models import AffectedRun, ParkedTask
 from tests.integration import doors
-from tests.integration.dags import ORDERS, Step
+from tests.integration.dags import ORDERS, Step, the_chain
 
 if TYPE_CHECKING:
     from tests.integration.world import World
@@ -78,6 +78,43 @@ def test_a_marked_run(chain: World, situation: str, state: str, mark: Any) -> No
         assert chain.halted() >= {("clean", "p1")}, "what it wrote is bad until somebody says otherwise"
     else:
         assert chain.halted() == set()
+
+
+@pytest.mark.parametrize("mark", [by_run, in_bulk])
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_a_marked_run_absorbs_nothing(chain: World, situation: str, mark: Any) -> None:
+    """Not even what is published before anybody else has looked: nobody would ever read that."""
+    cord = bring(chain, situation)
+    mark(chain, "success")
+    chain.publish_from_outside("orders", "p1")
+    assert ("cleaning", "p1") in chain.pending()
+    chain.play()
+    chain.release(cord, "fixed")
+    assert chain.play()["cleaning.work", "p1"] == 1
+    assert len(chain.runs("cleaning", "p1")) == 2
+
+
+def test_what_read_while_a_run_wrote_owes_though_that_run_is_deleted(chain: World) -> None:
+    """With the run goes when its version began: the brake has kept that."""
+    with DAG("nightly", schedule=None) as nightly:
+        Step(task_id="read", inlets=[ORDERS])
+    chain.add(*the_chain(), nightly)
+    chain.trigger("ingest", "p1")
+    chain.tick()
+    writes = chain.take("ingest", "p1")
+    assert chain.run(writes) == 200
+    run_id = chain.trigger("nightly")
+    chain.tick()
+    reads = chain.take("nightly", run_id)
+    assert chain.run(reads) == 200
+    assert chain.succeed(reads) == 204
+    assert chain.succeed(writes) == 204
+    chain.tick()
+    cord = chain.pull("orders", "p1")
+    assert "tainted" in chain.labels("nightly", run_id)
+    doors.rest("DELETE", path(chain, "ingest"), expect=204)
+    chain.release(cord, "fixed")
+    assert chain.play()["nightly.read", None] == 1
 
 
 @pytest.mark.parametrize("bulk", [False, True])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.simulation.oracle.facts import DONE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -70,10 +72,14 @@ class Debts:
             self.tainted[execution.task] = execution
 
     def _counts(self, execution: Execution) -> bool:
+        """It ended of itself (success or failure), and may owe."""
+        return execution.how != "skipped" and self._may_owe(execution)
+
+    def _may_owe(self, execution: Execution) -> bool:
         """It ended of itself, what it read is not all withdrawn, its run is there and not marked since."""
         run = self.facts.runs[execution.task.run]
         return (
-            execution.how in ("success", "failed", "up_for_retry")
+            execution.how in ("success", "skipped", "failed", "up_for_retry")
             and run.exists
             and execution.task in self.facts.instances(run.id)
             and not self.facts.is_absent_for(execution)
@@ -93,9 +99,9 @@ class Debts:
         )
 
     def _is_paid(self, execution: Execution) -> bool:
-        """A later execution of the same instance that succeeded and saw no bad version pays."""
+        """A later execution of the same instance that ended well and saw no bad version pays."""
         return any(
-            later.granted > execution.granted and later.how == "success" and not self.state.seen_bad(later)
+            later.granted > execution.granted and later.how in DONE and not self.state.seen_bad(later)
             for later in self._by_instance[self._instance(execution.task)]
         )
 
@@ -106,10 +112,10 @@ class Debts:
             return
         for task in self.facts.instances(run.id):
             last = self.facts.last.get(task)
-            if last is None or not self._counts(last) or not last.covers(delivery.partition):
+            if last is None or not self._may_owe(last) or not last.covers(delivery.partition):
                 continue
             if last.granted < delivery.at and not any(
-                later.granted > delivery.at and later.how == "success"
+                later.granted > delivery.at and later.how in DONE
                 for later in self._by_instance[self._instance(task)]
             ):
                 self.owing.setdefault(task, last)

@@ -109,7 +109,8 @@ class Facts:
         by_person = self.acted_on.get(event.task, -1) > execution.granted
         if event.how == "killed" and not by_person and execution.stopped is None:
             execution.stopped = event.at
-        if self.last[event.task] is execution and not by_person:
+        is_skipped = event.how == "killed" and self.states.get(event.task) == "skipped"
+        if self.last[event.task] is execution and not by_person and not is_skipped:
             self.states[event.task] = None if event.how == "killed" else event.how
         self.note_half_written(execution)
         self._complete_what_is(event.task.run)
@@ -351,7 +352,7 @@ class Facts:
     def _complete(self, version: Version) -> None:
         version.complete = self.now
         for cord in self.cords.values():
-            if cord.is_open_on(version.partition):
+            if cord.is_pulled_on(version.partition):
                 cord.named.add(version)
             else:  # its pull had named what could be read of it then
                 cord.named = {each for each in cord.named if each is not version}

@@ -26,8 +26,9 @@ class Holds:
         return self._tasks.get(run, set())
 
     def note(self, state: State) -> None:
-        """Add what is held now."""
-        for task in state.facts.waiting():
+        """Add what is held now; who was stopped is, though its old process may still run."""
+        stopping = [each.task for each in state.facts.open_executions() if each.stopped is not None]
+        for task in {*state.facts.waiting(), *stopping}:
             last = state.facts.last.get(task)
             stopped = last.stopped if last is not None else None
             if state.forbids(task) or (stopped or -1) > self._begun.get(task.run, -1):

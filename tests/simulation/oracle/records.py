@@ -104,8 +104,12 @@ class Cord:
     named: set[Version] = field(default_factory=set)
     outcomes: dict[PartitionId, str] = field(default_factory=dict)
 
+    def is_pulled_on(self, partition: PartitionId) -> bool:
+        """One that warns may be raised: it has stopped from its pull on then (docs/decisions/0003, 38)."""
+        return partition in self.partitions and partition not in self.outcomes
+
     def is_open_on(self, partition: PartitionId) -> bool:
-        return self.stops and partition in self.partitions and partition not in self.outcomes
+        return self.stops and self.is_pulled_on(partition)
 
 
 @dataclass(eq=False)

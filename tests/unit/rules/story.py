@@ -39,6 +39,7 @@ MIDNIGHT = datetime(2026, 6, 14, tzinfo=timezone.utc)
 ENDED_AS = {
     Ending.SUCCESS: TaskState.SUCCESS,
     Ending.FAILED: TaskState.FAILED,
+    Ending.SKIPPED: TaskState.SKIPPED,
     Ending.OPEN: TaskState.RUNNING,
     Ending.STOPPED: TaskState.PARKED,
 }

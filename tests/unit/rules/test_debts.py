@@ -49,6 +49,22 @@ class TestWhoOwes:
         assert world.owed(run) == set()
         assert not world.plan_of(run).acts
 
+    def test_who_has_skipped_itself_owes_nothing(self, world: World) -> None:
+        """It wrote nothing: it is not tainted, and a sensor that skips is not run again."""
+        run = world.run("clean")
+        world.executes(run, start=2, end=3, ending=Ending.SKIPPED)
+        cord = world.pulls("raw", at=4)
+        assert world.labels(run) == set()
+        world.releases(cord, FIXED, at=5)
+        assert (world.owed(run), world.plan_of(run).acts) == (set(), False)
+
+    def test_who_skips_itself_on_good_data_has_paid(self, world: World) -> None:
+        """It has looked, and found nothing to do: else it would be cleared for ever."""
+        run = tainted(world)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        world.executes(run, start=6, end=7, ending=Ending.SKIPPED)
+        assert (world.owed(run), world.cleared_tasks(run)) == (set(), set())
+
     def test_who_was_killed_owes_nothing_and_starts_again(self, world: World) -> None:
         """An execution of it that ended of itself."""
         run = world.run("report")
@@ -273,6 +289,17 @@ class TestWhoPays:
         world.releases(cord, outcome, at=3)
         assert (world.plan_of(first).skip, world.plan_of(first).release) == (True, False)
         assert (world.plan_of(second).skip, world.plan_of(second).release) == (False, True)
+
+    def test_one_of_the_others_whose_old_process_lives_ends_as_skipped_at_once(self, world: World) -> None:
+        """Two runs wait; one was stopped. Its process is gone only when the other one has paid."""
+        cord = world.pulls("raw", at=3)
+        first = world.run("clean", origin=Origin.PERSON)
+        world.survivors[world.is_killed(first, start=2, at=3)] = minute(100)
+        world.run("clean", held=True)
+        assert not world.plan_of(first).skip
+        world.releases(cord, FALSE_ALARM, at=4)
+        plan = world.plan_of(first)
+        assert (plan.skip, plan.unpark) == (True, (world.task(first),))
 
     def test_what_one_of_the_others_has_set_up_is_torn_down(self, world: World) -> None:
         """What was set up is torn down, whoever else does the work."""

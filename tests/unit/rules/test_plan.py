@@ -6,7 +6,7 @@ import pytest
 
 from airflow_lean_provider.rules.facts import Ending, Origin, Run, TaskState
 from airflow_lean_provider.rules.plan import Label, waits_for
-from tests.unit.rules.story import FALSE_ALARM, FIXED, WITHDRAWN, World
+from tests.unit.rules.story import FALSE_ALARM, FIXED, WITHDRAWN, World, minute
 
 
 @pytest.fixture
@@ -228,6 +228,16 @@ class TestWhatAReleaseWaitsFor:
         world.is_cleared(run)
         world.is_now(world.task(run), state)
         assert self.waits(world) == {("clean", "make")}
+
+    def test_for_an_old_process(self, world: World) -> None:
+        """Its run was superseded and ended as skipped at once: what it still writes would spoil the data."""
+        run = world.run("clean", origin=Origin.PERSON)
+        cord = world.pulls("raw", at=3)
+        world.survivors[world.is_killed(run, start=2, at=3)] = minute(10)
+        world.releases(cord, FALSE_ALARM, at=4)
+        world.skips(run, "make")
+        assert waits_for(world.facts(9), world.plan(9), world.part("clean")) == [world.task(run)]
+        assert waits_for(world.facts(10), world.plan(10), world.part("clean")) == []
 
     def test_for_who_is_tainted_and_then_owes(self, world: World, run: Run) -> None:
         """... is tainted, owing."""

@@ -52,6 +52,22 @@ def test_mapped_instances_make_one_version_when_the_last_has_ended(world: World)
     assert len(version.contributors) == 3
 
 
+def test_an_instance_that_skips_itself_adds_nothing_to_the_version(world: World) -> None:
+    """All of them ended as success or skipped; the last successful try of each is in it."""
+    run = world.run("clean", mapped={"make": 3})
+    world.executes(run, start=1, end=4, index=0)
+    world.executes(run, start=1, end=5, index=1)
+    world.executes(run, start=2, end=6, index=2, ending=Ending.SKIPPED)
+    first, second = (world.last_try(world.task(run, index=i)) for i in (0, 1))
+    (version,) = world.versions("clean")
+    assert (version.at, version.contributors) == (minute(6), {first, second})
+    world.is_cleared(run)
+    world.executes(run, start=11, end=14, index=0)
+    world.executes(run, start=11, end=15, index=1, ending=Ending.SKIPPED)
+    world.executes(run, start=11, end=16, index=2, ending=Ending.SKIPPED)
+    assert world.versions("clean")[-1].contributors == {world.last_try(world.task(run, index=0)), second}
+
+
 def test_mapped_instances_one_after_the_other_make_one_version(world: World) -> None:
     """What one run wrote into a partition in one go, by all its task instances that have it as outlet."""
     run = world.run("clean", mapped={"make": 2})

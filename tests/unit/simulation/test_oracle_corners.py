@@ -244,6 +244,18 @@ def test_who_skipped_owes_nothing():
     assert story.complaints_at_rest() == []
 
 
+def test_who_skips_itself_on_good_data_has_paid():
+    """docs/decisions/0003, 39."""
+    story = Story(producer("raw"), consumer("clean", "raw"))
+    run = story.run("clean", KEY, story.works(story.run("make_raw"), RAW))
+    story.works(run)
+    story.releases(story.pulls(RAW))
+    assert "it did not run again" in complaint(story)
+    story.clears(story.task(run), by_person=False)
+    story.ends(story.starts(run), "skipped")
+    assert story.complaints_at_rest() == []
+
+
 def test_a_task_that_is_gone_owes_nothing():
     """An instance that no longer exists owes nothing."""
     story = Story(producer("raw"), consumer("clean", "raw"))

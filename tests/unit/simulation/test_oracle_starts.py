@@ -100,6 +100,18 @@ def test_a_raised_cord_holds():
     assert "clean[2026-06-14T05:00:00] (derived)" in the_only(story.complaints())
 
 
+def test_a_raised_cord_has_stopped_from_its_pull_on():
+    """What was published while it warned is presumed bad, too (docs/decisions/0003, 38)."""
+    story = chain()
+    story.works(story.run("make_raw"), RAW)
+    cord = story.pulls(RAW, severity="warn")
+    event = story.works(story.run("make_raw"), RAW)
+    clean = story.works(story.run("clean", KEY, event), CLEAN)
+    story.tell(seen.Raised, cord)
+    story.starts(story.run("report", KEY, clean))
+    assert "clean[2026-06-14T05:00:00] (derived)" in the_only(story.complaints())
+
+
 # D1 and D2: what was made from bad data is bad, any number of hops
 
 

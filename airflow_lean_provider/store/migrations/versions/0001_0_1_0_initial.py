@@ -138,6 +138,7 @@ def upgrade() -> None:
         sa.Column("task_id", ID, nullable=True),
         sa.Column("map_index", sa.Integer(), nullable=True),
         sa.Column("published_at", UtcDateTime(), nullable=False),
+        sa.Column("began_at", UtcDateTime(), nullable=True),
         sa.Column("causes", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("version", name="pk_lean_bad_version"),
     )
