@@ -9,7 +9,7 @@ ARGS ?=
 N ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help venv ui wheel test simulate mutants lint format openapi demo clean
+.PHONY: help venv ui wheel test simulate mutants lint format openapi bench demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ format: venv ## let ruff mend what it can
 
 openapi: venv ## write the OpenAPI document of the REST API anew
 	$(BIN)/python -m airflow_lean_provider.api.openapi
+
+bench: venv ## measure what is promised, on PostgreSQL: see benchmarks/README.md
+	-@$(MAKE) --no-print-directory ui
+	$(BIN)/python -m benchmarks.preview --results benchmarks/results
 
 demo: venv ## one bad hour in a real Airflow, and its repair (KEEP=1 leaves Airflow up)
 	-@$(MAKE) --no-print-directory ui

@@ -41,7 +41,7 @@ def that_fit(texts: Iterable[str], column: InstrumentedAttribute[Any], *, sessio
     dialect = session.get_bind().dialect
     collation: str = getattr(column.type.dialect_impl(dialect), "collation", None) or ""
     last = _LAST_CHARACTER.get(collation.partition("_")[0], chr(0x10FFFF))
-    return sorted(text for text in texts if max(text, default="") <= last and _is_unicode(text))
+    return sorted(t for t in texts if t.isascii() or (max(t) <= last and _is_unicode(t)))
 
 
 _LAST_CHARACTER = {"latin1": chr(0xFF), "utf8mb3": chr(0xFFFF), "utf8": chr(0xFFFF)}

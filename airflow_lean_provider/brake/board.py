@@ -375,7 +375,7 @@ def _awaiting(rows: Sequence[CordPartition], session: Session) -> list[Partition
     if not any(row.outcome is None and row.asked_outcome for row in rows):
         return [PartitionUnder(row, None) for row in rows]
     scene = look(session)
-    plan = decide(scene.facts)
+    plan = decide(scene.facts, scene.judgement)
     return [
         PartitionUnder(
             row,

@@ -79,7 +79,7 @@ def edit_reason(cord: int, reason: str, *, by: str) -> bool:
         before, row.reason = row.reason, reason.strip()
         session.flush()
         scene = look(session)
-        plan = decide(scene.facts)
+        plan = decide(scene.facts, scene.judgement)
         held = {
             scene.known[run].id: note_of(p, scene)
             for run, p in plan.runs.items()

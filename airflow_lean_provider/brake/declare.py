@@ -13,7 +13,6 @@ from airflow_lean_provider.brake.scene import look
 from airflow_lean_provider.brake.settle import settle
 from airflow_lean_provider.brake.targets import the_asset
 from airflow_lean_provider.rules.facts import Outcome, Partition, Severity
-from airflow_lean_provider.rules.plan import decide
 from airflow_lean_provider.rules.versions import current
 from airflow_lean_provider.store.clock import now
 from airflow_lean_provider.store.models import ClearedVersion
@@ -64,7 +63,7 @@ def declare(
         found = the_asset(asset, session)
         partition = Partition(found.id, key)
         scene = look(session, also=[partition])
-        judgement = decide(scene.facts).judgement
+        judgement = scene.judgement
         for halt in scene.facts.halts:
             if halt.partition == partition and halt.severity is Severity.STOP and halt.outcome is None:
                 raise Conflict("partition", f"cord {halt.cord} is open on it; release that one instead")

@@ -254,7 +254,7 @@ def _compare(_: Session) -> Iterator[Finding]:
     for attempt in range(1, LOOKS + 1):
         with transaction() as session:
             scene = look(session)
-            plan = decide(scene.facts)
+            plan = decide(scene.facts, scene.judgement)
             findings = [
                 _unsettled(session),
                 _halts(plan, session),

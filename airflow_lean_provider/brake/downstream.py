@@ -1,18 +1,19 @@
-"""What lies downstream of partitions: hop by hop along schedules and inlets, and as a graph."""
+"""What lies downstream of partitions, as a graph."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from airflow_lean_provider.airflow_internals.assets import names_of
-from airflow_lean_provider.airflow_internals.dags import Dags, inlets_on, schedules_on
+from airflow_lean_provider.airflow_internals.dags import Dags
 from airflow_lean_provider.airflow_internals.runs import parents_of
 from airflow_lean_provider.brake.errors import NotFound
+from airflow_lean_provider.brake.hops import Made, walk
 from airflow_lean_provider.brake.pull import A_PREVIEW, Preview
 from airflow_lean_provider.rules.facts import Partition, Run, Severity
 from airflow_lean_provider.rules.plan import Label
@@ -20,83 +21,11 @@ from airflow_lean_provider.store.models import AffectedRun, Cord, CordPartition,
 from airflow_lean_provider.store.transactions import in_transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Iterable
 
     from sqlalchemy.orm import Session
 
-HOPS_AT_MOST = 50
 NODES_AT_MOST = 2000
-
-
-class Made(NamedTuple):
-    """
-    What a Dag makes, in its run with one key, of partitions one hop before it.
-
-    :param sources: the assets that it reads of them
-    :param outlets: the assets that it publishes
-    :param again: it was reached on a shorter way already
-    """
-
-    dag_id: str
-    key: str | None
-    sources: frozenset[int]
-    outlets: frozenset[int]
-    hops: int
-    again: bool
-
-
-def walk(roots: Iterable[Partition], dags: Dags, session: Session) -> Iterator[Made]:
-    """
-    Follow the schedules and the inlets hop by hop.
-
-    What reads without partitions, or by an inlet, is reached once, without a key.
-    """
-    seen: set[tuple[str, str | None]] = set()
-    level = set(roots)
-    for hop in range(1, HOPS_AT_MOST + 1):
-        following: set[Partition] = set()
-        reached: set[tuple[str, str | None]] = set()
-        for dag_id, key, sources, outlets in _next_hop(level, dags, session):
-            again = (dag_id, key) in seen
-            if not again:
-                reached.add((dag_id, key))
-                following |= {Partition(asset, key) for asset in outlets}
-            yield Made(dag_id, key, sources, outlets, hop, again)
-        seen |= reached
-        if not following:
-            return
-        level = following
-
-
-def _next_hop(
-    level: Collection[Partition], dags: Dags, session: Session
-) -> list[tuple[str, str | None, frozenset[int], frozenset[int]]]:
-    """Return what is made from these partitions: Dag, key, the assets that it reads of them, its outlets."""
-    keys_of: dict[int, list[str | None]] = defaultdict(list)
-    for partition in level:
-        keys_of[partition.asset].append(partition.key)
-    schedules = schedules_on(keys_of, session=session)
-    inlets = inlets_on(keys_of, session=session)
-    dags.load({s.dag_id for s in schedules} | {i.dag_id for i in inlets})
-    sources: dict[tuple[str, str | None], set[int]] = defaultdict(set)
-    outlets: dict[tuple[str, str | None], set[int]] = defaultdict(set)
-    for schedule in schedules:
-        keys: set[str | None] = {None}
-        if schedule.partitioned:
-            keys = {mapped for key in keys_of[schedule.asset] for mapped in dags.target_keys(schedule, key)}
-        published = frozenset[int]().union(*dags.shape(schedule.dag_id).outlets.values())
-        for key in keys:
-            sources[schedule.dag_id, key].add(schedule.asset)
-            outlets[schedule.dag_id, key] |= published
-    for inlet in inlets:
-        shape = dags.shape(inlet.dag_id)
-        following = {inlet.task_id, *shape.downstream(inlet.task_id)}
-        sources[inlet.dag_id, None].add(inlet.asset)
-        outlets[inlet.dag_id, None].update(*(shape.outlets.get(t, ()) for t in following))
-    return [
-        (dag_id, key, frozenset(sources[dag_id, key]), frozenset(outlets[dag_id, key]))
-        for dag_id, key in sorted(sources, key=lambda f: (f[0], str(f[1])))
-    ]
 
 
 class NodeState(str, Enum):
@@ -220,9 +149,9 @@ def of_cord(cord_id: int) -> Graph:
             if any(cause[0] == cord_id for cause in row.causes)
         )
         warned = cord.closed_at is None and cord.severity == Severity.WARN.value
-        return draw_graph(
-            Concerned(frozenset(Partition(*row) for row in rows), bad, affected, warned), session
-        )
+        roots = frozenset(Partition(*row) for row in rows)
+        made = walk(roots, Dags(session), session)
+        return draw_graph(Concerned(roots, bad, affected, warned), made, session)
 
     return in_transaction(draw)
 
@@ -240,17 +169,21 @@ def of_preview(preview: Preview) -> Graph:
     )
     roots = frozenset(t.partition for t in preview.meant.targets)
     concerned = Concerned(roots, bad, runs, preview.severity is Severity.WARN)
-    return in_transaction(lambda session: draw_graph(concerned, session))
+    return in_transaction(lambda session: draw_graph(concerned, preview.downstream, session))
 
 
-def draw_graph(concerned: Concerned, session: Session) -> Graph:
-    """Draw what lies downstream, and the runs that are concerned on another way."""
+def draw_graph(concerned: Concerned, downstream: Iterable[Made], session: Session) -> Graph:
+    """
+    Draw what lies downstream, and the runs that are concerned on another way.
+
+    :param downstream: what is made of the roots, the shortest ways first
+    """
     graph = Graph()
     for root in concerned.roots:
         _asset(graph, root.asset, 0).keys.add(root.key)
     for node in graph.nodes.values():
         node.root, node.warned = True, concerned.warned
-    for made in walk(concerned.roots, Dags(session), session):
+    for made in downstream:
         if len(graph.nodes) >= NODES_AT_MOST:
             graph.cut = True
             break
@@ -287,8 +220,14 @@ def _add_runs(graph: Graph, concerned: Concerned, session: Session) -> None:
 
 
 def _asset(graph: Graph, asset: int, hops: int) -> Node:
-    return graph.nodes.setdefault(f"asset:{asset}", Node("?", asset, hops))
+    name = f"asset:{asset}"
+    if name not in graph.nodes:
+        graph.nodes[name] = Node("?", asset, hops)
+    return graph.nodes[name]
 
 
 def _dag(graph: Graph, dag_id: str, hops: int) -> Node:
-    return graph.nodes.setdefault(f"dag:{dag_id}", Node(dag_id, None, hops))
+    name = f"dag:{dag_id}"
+    if name not in graph.nodes:
+        graph.nodes[name] = Node(dag_id, None, hops)
+    return graph.nodes[name]

@@ -113,7 +113,7 @@ def _look_at(run: Run, session: Session) -> tuple[Scene, Plan]:
     if not known_runs([run], session=session):
         raise NotFound("run", f"Dag {run.dag_id!r} has no run {run.run_id!r}")
     scene = look(session)
-    return scene, decide(scene.facts)
+    return scene, decide(scene.facts, scene.judgement)
 
 
 def _causes_of_bad_reads(run: Run, scene: Scene, plan: Plan) -> frozenset[Cause]:

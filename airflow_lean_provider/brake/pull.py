@@ -10,13 +10,15 @@ from sqlalchemy import select
 from airflow_lean_provider.airflow_internals.assets import policies_of
 from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
 from airflow_lean_provider.brake.errors import BadRequest, Conflict
+from airflow_lean_provider.brake.hops import Made, walk
 from airflow_lean_provider.brake.requests import check_request_key
 from airflow_lean_provider.brake.scene import Scene, look
 from airflow_lean_provider.brake.scopes import A_TRANSACTION
 from airflow_lean_provider.brake.settle import settle
-from airflow_lean_provider.brake.targets import Meant, Scope, Target, find_targets
-from airflow_lean_provider.rules.facts import Halt, Outcome, Partition, Severity
+from airflow_lean_provider.brake.targets import Meant, Scope, Target, find_meant, find_named
+from airflow_lean_provider.rules.facts import Facts, Halt, Outcome, Partition, Severity
 from airflow_lean_provider.rules.plan import Plan, decide
+from airflow_lean_provider.rules.versions import all_versions
 from airflow_lean_provider.store.clock import now
 from airflow_lean_provider.store.models import Cord, CordPartition, CordScope, HaltedPartition
 from airflow_lean_provider.store.transactions import in_transaction, lock_switch
@@ -36,12 +38,17 @@ MANUAL, ON_PUBLICATION = "manual", "publication"
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a pull would do at this moment."""
+    """
+    What a pull would do at this moment.
+
+    :param downstream: what is made of what it names, hop by hop
+    """
 
     meant: Meant
     severity: Severity
     scene: Scene
     plan: Plan
+    downstream: tuple[Made, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +74,19 @@ def preview(scope: Scope, *, severity: Severity | None = None) -> Preview:
     """
 
     def look_ahead(session: Session) -> Preview:
-        meant = find_targets(scope, session=session)
-        chosen = severity or _severity_of(meant, session)
+        named = find_named(scope, session=session)
+        chosen = severity or _severity_of(named.assets, session)
         moment = now()
-        scene = look(session, supposed=[_supposed(t, chosen, moment) for t in meant.targets])
-        plan = decide(scene.facts)
-        return Preview(meant, chosen, scene, plan)
+        meant: list[Meant] = []
+
+        def suppose(facts: Facts) -> list[Halt]:
+            meant[:] = [find_meant(named, scope, all_versions(facts))]
+            return [_supposed(target, chosen, moment) for target in meant[0].targets]
+
+        scene = look(session, also=named.partitions, suppose=suppose)
+        plan = decide(scene.facts, scene.judgement)
+        roots = [target.partition for target in meant[0].targets]
+        return Preview(meant[0], chosen, scene, plan, tuple(walk(roots, scene.dags, session)))
 
     return in_transaction(look_ahead)
 
@@ -111,14 +125,15 @@ def pull(
             existing = session.scalar(select(Cord.id).where(Cord.request_key == request_key))
             if existing is not None:
                 return Pulled(existing, settled=False, existed=True)
-        meant = find_targets(scope, session=session)
+        named = find_named(scope, session=session)
+        meant = find_meant(named, scope, look(session, also=named.partitions).judgement.versions)
         if permitted is not None and not meant.assets.keys() <= set(permitted):
             raise Conflict("run", "has published another asset meanwhile; ask again")
         moment = now()
         cord = Cord(
             reason=reason.strip(),
-            severity=(severity or _severity_of(meant, session)).value,
-            release_on=release_on or _release_on_of(meant, session),
+            severity=(severity or _severity_of(meant.assets, session)).value,
+            release_on=release_on or _release_on_of(meant.assets, session),
             request_key=request_key,
             pulled_by=by,
             pulled_at=moment,
@@ -206,13 +221,13 @@ def _supposed(target: Target, severity: Severity, moment: datetime) -> Halt:
     )
 
 
-def _severity_of(meant: Meant, session: Session) -> Severity:
+def _severity_of(assets: Collection[int], session: Session) -> Severity:
     """Return what the assets' authors want, the stricter if they differ."""
-    said = {policy.severity for policy in policies_of(meant.assets, session=session)}
+    said = {policy.severity for policy in policies_of(assets, session=session)}
     return Severity.WARN if said == {Severity.WARN.value} else Severity.STOP
 
 
-def _release_on_of(meant: Meant, session: Session) -> str:
+def _release_on_of(assets: Collection[int], session: Session) -> str:
     """Return what the assets' authors want; else, or if they differ, a person decides."""
-    said = {policy.release_on for policy in policies_of(meant.assets, session=session)}
+    said = {policy.release_on for policy in policies_of(assets, session=session)}
     return ON_PUBLICATION if said == {ON_PUBLICATION} else MANUAL

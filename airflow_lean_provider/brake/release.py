@@ -143,7 +143,7 @@ def repair(
         wanted: set[Task] = set()
         last_seen: dict[int, datetime] = {}
         scene = look(session)
-        judgement = decide(scene.facts).judgement
+        judgement = scene.judgement
         for row in rows:
             partition = Partition(row.asset_id, row.partition_key)
             versions = [v for v in judgement.versions.get(partition, ()) if v.run in scene.facts.runs]
@@ -212,7 +212,7 @@ def _state_of(cord: int) -> Released:
         waiting: list[tuple[CordPartition, str]] = []
         if asked:
             scene = look(session)
-            plan = decide(scene.facts)
+            plan = decide(scene.facts, scene.judgement)
             waiting = [(r, str(release_waits_for(r, scene, plan) or "being carried out")) for r in asked]
         return Released(cord, tuple(r for r in rows if r.outcome is not None), tuple(waiting))
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from airflow_lean_provider.airflow_internals.assets import names_of
-from airflow_lean_provider.airflow_internals.dags import Dags
 from airflow_lean_provider.airflow_internals.dependencies import dependents_of
 from airflow_lean_provider.airflow_internals.runs import usual_seconds
 from airflow_lean_provider.brake import scopes
-from airflow_lean_provider.brake.downstream import walk
 from airflow_lean_provider.brake.errors import NotFound
+from airflow_lean_provider.brake.hops import Made, walk
 from airflow_lean_provider.brake.pull import A_PREVIEW, Preview
 from airflow_lean_provider.brake.scene import Scene, look
 from airflow_lean_provider.brake.settle import release_waits_for
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from airflow_lean_provider.airflow_internals.dags import Inlet
+    from airflow_lean_provider.airflow_internals.dags import Dags, Inlet
 
 
 def of_preview(preview: Preview) -> dict[str, Any]:
@@ -40,8 +39,7 @@ def of_preview(preview: Preview) -> dict[str, Any]:
         mine = {run for run, p in plan.runs.items() if any(c.cord == A_PREVIEW for c in p.causes)}
         runs = _runs(scene, plan, mine)
         meant = preview.meant
-        roots = [t.partition for t in meant.targets]
-        late = _late(roots, Dags(session), session)
+        late = _late(preview.downstream, scene.dags, session)
         rerun = {r["dag_id"] for r in runs if r["labels"]}
         usual = usual_seconds(rerun, session=session)
         return {
@@ -93,11 +91,11 @@ def of_cord(cord_id: int) -> dict[str, Any]:
         if cord.closed_at is not None:
             return told | {"partitions": [_partition(r, None) for r in rows], "runs": []}
         scene = look(session)
-        plan = decide(scene.facts)
+        plan = decide(scene.facts, scene.judgement)
         mine = {run for run, p in plan.runs.items() if any(c.cord == cord_id for c in p.causes)}
         runs = _runs(scene, plan, mine)
         still_open = [Partition(r.asset_id, r.partition_key) for r in rows if r.outcome is None]
-        late = _late(still_open, Dags(session), session)
+        late = _late(walk(still_open, scene.dags, session), scene.dags, session)
         stuck = sorted(hopeless(scene.facts, plan), key=str)
         names = names_of({p.asset for p in stuck}, session=session)
         return (
@@ -298,11 +296,11 @@ def _runs(scene: Scene, plan: Plan, runs: Collection[Run]) -> list[dict[str, Any
     return told
 
 
-def _late(roots: Iterable[Partition], dags: Dags, session: Session) -> list[dict[str, Any]]:
+def _late(downstream: Iterable[Made], dags: Dags, session: Session) -> list[dict[str, Any]]:
     """Tell what nobody can make, or make anew, until the release."""
     told: list[dict[str, Any]] = []
     names: dict[int, str] = {}
-    for made in walk(roots, dags, session):
+    for made in downstream:
         if made.again:
             continue
         names |= names_of(set(made.outlets) - names.keys(), session=session)

@@ -50,7 +50,7 @@ from airflow_lean_provider.store.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from sqlalchemy.orm import Session
 
@@ -65,12 +65,14 @@ class Scene:
     """
     The facts, and where they came from.
 
+    :param judgement: what the definitions make of the facts
     :param absorbed: the rows that say what was absorbed, by run
     :param halted: the rows of the cache of halts
     :param in_doubt: the inlets that say nothing of their keys, in runs whose own key was never published
     """
 
     facts: Facts
+    judgement: Judgement
     dags: Dags
     known: dict[Run, KnownRun]
     affected: dict[Run, AffectedRun]
@@ -102,18 +104,18 @@ def look(
     session: Session,
     *,
     also: Collection[Partition] = (),
-    supposed: Collection[Halt] = (),
+    suppose: Callable[[Facts], Collection[Halt]] | None = None,
 ) -> Scene:
     """
     Gather the facts of all open cords, however many hops away, in a number of statements that does not depend
     on how many Dags, runs or assets are not concerned.
 
     :param also: partitions to look at besides
-    :param supposed: halts that a preview supposes
+    :param suppose: given the facts of these partitions, returns the halts that a preview supposes on them
     """
     cords = {c.id: c for c in _fresh(session, Cord, Cord.closed_at.is_(None))}
     rows = _fresh(session, CordPartition, CordPartition.cord_id.in_(cords)) if cords else []
-    halts = [*halts_of(rows, cords), *supposed]
+    halts = [*halts_of(rows, cords)]
     stopped = _fresh(session, StoppedTry)
     affected = {Run(a.dag_id, a.run_id): a for a in _fresh(session, AffectedRun)}
     parked = {Task(p.dag_id, p.run_id, p.task_id, p.map_index): p for p in _fresh(session, ParkedTask)}
@@ -179,6 +181,11 @@ def look(
             kept_began={row.version: row.began_at for row in kept if row.began_at is not None},
             fixed_before=tuple(h for h in collected.ended_before if h.outcome is Outcome.FIXED),
         )
+        if suppose is not None:
+            halts += suppose(facts)
+            collected.add_runs(lineage.producing_runs(set(also), session=session))
+            suppose = None
+            continue
         judgement = judge(facts)
         tainted = {t.task.run for t in judgement.seen}
         bereft = _that_read_what_is_absent(facts, judgement)
@@ -188,7 +195,16 @@ def look(
             for row in given:
                 given_to[Run(row.dag_id, row.run_id)].append(row.id)
             return Scene(
-                facts, dags, collected.known, affected, parked, reasons, given_to, halted, collected.in_doubt
+                facts,
+                judgement,
+                dags,
+                collected.known,
+                affected,
+                parked,
+                reasons,
+                given_to,
+                halted,
+                collected.in_doubt,
             )
 
 

@@ -80,7 +80,7 @@ def step(session: Session) -> bool:
     if absorb_queued(session):
         return False
     scene = look(session)
-    plan = decide(scene.facts)
+    plan = decide(scene.facts, scene.judgement)
     if _end_what_was_asked(scene, plan, session):
         return False
     if ledger.publish_halts(plan, session=session):
@@ -89,7 +89,7 @@ def step(session: Session) -> bool:
     if acting:
         locked = holding.lock_runs(acting, session=session)
         scene = look(session)
-        plan = decide(scene.facts)
+        plan = decide(scene.facts, scene.judgement)
         if ledger.publish_halts(plan, session=session):
             return False
         plans = [plan.runs[run] for run in locked if run in plan.runs and plan.runs[run].acts]

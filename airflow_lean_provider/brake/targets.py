@@ -11,16 +11,14 @@ from airflow_lean_provider.airflow_internals import lineage
 from airflow_lean_provider.airflow_internals.assets import NamedAsset, find_asset, find_assets, names_of
 from airflow_lean_provider.airflow_internals.runs import known_runs
 from airflow_lean_provider.brake.errors import BadRequest, NotFound
-from airflow_lean_provider.brake.scene import look
 from airflow_lean_provider.rules.facts import Partition, Publication, Run
-from airflow_lean_provider.rules.plan import decide
 from airflow_lean_provider.rules.scope import Kind, NoOrder, OpenEnded, keys_between, starting_at
 from airflow_lean_provider.rules.versions import Version, current, partial_ones
 from airflow_lean_provider.store.models import HaltedPartition
 from airflow_lean_provider.store.transactions import in_transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -95,15 +93,25 @@ class Meant:
     later: OpenEnded | None = None
 
 
-def find_targets(scope: Scope, *, session: Session) -> Meant:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The partitions that a scope names at this moment, of which some version may be meant."""
+
+    partitions: tuple[Partition, ...]
+    assets: dict[int, str]
+    later: OpenEnded | None = None
+
+
+def find_named(scope: Scope, *, session: Session) -> Named:
     """
-    Say what the scope means now.
+    Say which partitions the scope names now.
 
     :raises BadRequest: if it contradicts itself, or names something that does not exist
     """
     later = _later(scope)
     if scope.run is not None:
-        return _published_by(scope.run, scope, session)
+        partitions = _partitions_published_by(scope.run, scope, session)
+        return Named(tuple(partitions), names_of({p.asset for p in partitions}, session=session))
     asset = the_asset(scope.asset, session)
     published = lineage.published_keys(asset.id, session=session) | set(
         session.scalars(select(HaltedPartition.partition_key).where(HaltedPartition.asset_id == asset.id))
@@ -112,11 +120,29 @@ def find_targets(scope: Scope, *, session: Session) -> Meant:
         keys = sorted((k for k in published if later.covers(k)), key=lambda k: (k is not None, k))
     else:
         keys = list(_named_keys(scope, asset, published))
-    partitions = [Partition(asset.id, key) for key in keys]
-    targets = _targets(partitions, {asset.id: asset.name}, scope, session)
-    if not targets and later is None:
-        raise BadRequest("since" if scope.since else "until", f"no version of {asset.name!r} is of that time")
-    return Meant(targets, {asset.id: asset.name}, later)
+    return Named(tuple(Partition(asset.id, key) for key in keys), {asset.id: asset.name}, later)
+
+
+def find_meant(named: Named, scope: Scope, versions: Mapping[Partition, Sequence[Version]]) -> Meant:
+    """
+    Say which versions of the partitions are meant.
+
+    :param versions: at least those of the partitions
+    :raises BadRequest: if none is
+    """
+    targets = []
+    for partition in named.partitions:
+        found = versions.get(partition, ())
+        last = current(found)
+        bad = _bad_ones(found, scope)
+        if not bad and (scope.since or scope.until):
+            continue
+        good_again = scope.until is not None and last is not None and last.at > scope.until
+        targets.append(Target(partition, named.assets.get(partition.asset, "?"), bad, last, good_again))
+    if not targets and named.later is None:
+        whose = "what the run published" if scope.run else " and ".join(map(repr, named.assets.values()))
+        raise BadRequest("since" if scope.since else "until", f"no version of {whose} is of that time")
+    return Meant(tuple(targets), named.assets, named.later)
 
 
 def meant_assets(scope: Scope) -> set[int]:
@@ -223,36 +249,11 @@ def _partitions_published_by(run: Run, scope: Scope, session: Session) -> list[P
     return partitions
 
 
-def _published_by(run: Run, scope: Scope, session: Session) -> Meant:
-    partitions = _partitions_published_by(run, scope, session)
-    names = names_of({p.asset for p in partitions}, session=session)
-    targets = _targets(partitions, names, scope, session)
-    if not targets:
-        raise BadRequest("since" if scope.since else "until", "the run published nothing at that time")
-    return Meant(targets, names)
-
-
 def _is_by(publication: Publication, scope: Scope) -> bool:
     task = publication.task
     if task is None:
         return False
     return scope.task_id in (None, task.task_id) and scope.map_index in (None, task.map_index)
-
-
-def _targets(
-    partitions: Collection[Partition], names: dict[int, str], scope: Scope, session: Session
-) -> tuple[Target, ...]:
-    versions = decide(look(session, also=partitions).facts).judgement.versions
-    targets = []
-    for partition in partitions:
-        found = versions.get(partition, ())
-        last = current(found)
-        bad = _bad_ones(found, scope)
-        if not bad and (scope.since or scope.until):
-            continue
-        good_again = scope.until is not None and last is not None and last.at > scope.until
-        targets.append(Target(partition, names.get(partition.asset, "?"), bad, last, good_again))
-    return tuple(targets)
 
 
 def _bad_ones(versions: Iterable[Version], scope: Scope) -> tuple[Version, ...]:

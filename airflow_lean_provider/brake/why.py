@@ -74,7 +74,7 @@ def why(run: Run, task_id: str | None = None) -> Why:
         if known is None:
             raise NotFound("run", f"Dag {run.dag_id!r} has no run {run.run_id!r}")
         scene = look(session)
-        plan = decide(scene.facts)
+        plan = decide(scene.facts, scene.judgement)
         mine = plan.runs.get(run)
         if mine is None or not mine.labels:
             return Why(run, reasons=() if known.over else tuple(_awaits_room(run, scene, plan, session)))

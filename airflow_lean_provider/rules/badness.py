@@ -130,17 +130,17 @@ def _spread(
     bad: dict[str, frozenset[Cause]] = defaultdict(frozenset, named)
     pulled = {Cause(h.cord, h.partition): h.pulled or h.opened for h in facts.halts}
     executions = sorted(facts.executions, key=lambda e: (e.started, e.attempt))
+    written = [version for found in versions.values() for version in found if version.contributors]
     while True:
         seen, sights = _who_saw(facts, versions, bad, gone, executions, reading)
         grown = False
-        for found in versions.values():
-            for version in found:
-                causes = frozenset().union(*(seen.get(c, frozenset()) for c in version.contributors))
-                if version.id.startswith(AS_IT_STANDS):
-                    causes = frozenset(c for c in causes if c in pulled and pulled[c] > version.at)
-                if version.id not in facts.cleared and causes - bad.get(version.id, frozenset()):
-                    bad[version.id] |= causes
-                    grown = True
+        for version in written:
+            causes = frozenset().union(*(seen.get(c, frozenset()) for c in version.contributors))
+            if version.id.startswith(AS_IT_STANDS):
+                causes = frozenset(c for c in causes if c in pulled and pulled[c] > version.at)
+            if version.id not in facts.cleared and causes - bad.get(version.id, frozenset()):
+                bad[version.id] |= causes
+                grown = True
         if not grown:
             return dict(bad), seen, sights
 
@@ -301,7 +301,7 @@ def _absent(
     """Withdrawn partitions, and what was made from them alone, each with since when it is absent."""
     open_roots = _open_roots(facts)
     absent = _withdrawn(facts, versions)
-    while True:
+    while absent:
         more: dict[Partition, datetime] = {}
         for partition, found in versions.items():
             last = current(found)
@@ -320,8 +320,9 @@ def _absent(
                 read = frozenset().union(*(reading.of(last.run, task_id) for task_id in makers))
                 more[partition] = max(absent[p] for p in read & absent.keys())
         if not more:
-            return absent
+            break
         absent |= more
+    return absent
 
 
 def _makers(version: Version, run: RunFacts) -> set[str]:

@@ -107,9 +107,13 @@ class Plan:
     accounts: Mapping[Group, Account] = field(default_factory=dict)
 
 
-def decide(facts: Facts) -> Plan:
-    """Apply all definitions to the facts and say what has to be done."""
-    judgement = judge(facts)
+def decide(facts: Facts, judgement: Judgement | None = None) -> Plan:
+    """
+    Apply all definitions to the facts and say what has to be done.
+
+    :param judgement: of these facts, if somebody has judged them already
+    """
+    judgement = judgement or judge(facts)
     of_groups = accounts(facts, judgement)
     executions: dict[Run, list[Execution]] = defaultdict(list)
     for execution in facts.executions:

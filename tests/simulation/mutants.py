@@ -185,8 +185,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "one_of_two_cords_suffices",
         "a partition is released with one of two cords",
         _AT + "brake.scene",
-        "    halts = [*halts_of(rows, cords), *supposed]\n",
-        "    halts = [*halts_of(rows, cords), *supposed]\n"
+        "    halts = [*halts_of(rows, cords)]\n",
+        "    halts = [*halts_of(rows, cords)]\n"
         "    over = {h.partition: h for h in halts if h.outcome}\n"
         "    halts = [over.get(h.partition, h) if h.outcome is None else h for h in halts]\n",
         story="one of two cords is released",
@@ -214,7 +214,7 @@ MUTANTS: tuple[Mutant, ...] = (
         _AT + "brake.settle",
         "        locked = holding.lock_runs(acting, session=session)\n"
         "        scene = look(session)\n"
-        "        plan = decide(scene.facts)\n",
+        "        plan = decide(scene.facts, scene.judgement)\n",
         "        locked = holding.lock_runs(acting, session=session)\n",
         story="marked while a release settles",
         interleavings=(53, 14),

@@ -7,6 +7,7 @@ import { PAGE } from "../api/usePages";
 import { dayOf, monthBeside, monthName, monthOf, weeksOf } from "../lib/calendar";
 import { narrowed, toggled } from "../lib/selection";
 import { STATES } from "../lib/words";
+import { Problem } from "./basics";
 
 const URGENT: PartitionState[] = ["halted", "bad", "warned", "withdrawn", "clean"];
 const PAGES_OF_A_MONTH = 12;
@@ -42,13 +43,15 @@ export function PartitionCalendar({
 }) {
   const [month, setMonth] = useState(monthOf(latest));
   const [days, setDays] = useState<Map<string, Partition[]>>();
+  const [failed, setFailed] = useState(false);
   const [day, setDay] = useState<string>();
   useEffect(() => {
     let left = false;
     setDays(undefined);
+    setFailed(false);
     load(assetId, month).then(
       (found) => !left && setDays(found),
-      () => !left && setDays(new Map()),
+      () => !left && setFailed(true),
     );
     return () => {
       left = true;
@@ -69,7 +72,8 @@ export function PartitionCalendar({
           ›
         </IconButton>
       </HStack>
-      <SimpleGrid aria-busy={days === undefined} columns={7} gap={1}>
+      {failed ? <Problem>The partitions of this month cannot be loaded.</Problem> : null}
+      <SimpleGrid aria-busy={days === undefined && !failed} columns={7} gap={1} opacity={days === undefined ? 0.5 : 1}>
         {["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"].map((name) => (
           <Text color="fg.muted" fontSize="xs" key={name} textAlign="center">
             {name}
@@ -115,7 +119,7 @@ export function PartitionCalendar({
                     <VisuallyHidden> partitions, {STATES[state].text}</VisuallyHidden>
                   </Text>
                 ) : (
-                  <VisuallyHidden>{keys.length === 0 ? "not published" : `1 partition, ${STATES[state].text}`}</VisuallyHidden>
+                  <VisuallyHidden>{failed ? "unknown" : days === undefined ? "loading" : keys.length === 0 ? "not published" : `1 partition, ${STATES[state].text}`}</VisuallyHidden>
                 )}
               </Button>
             );

@@ -103,7 +103,7 @@ export function PullDialog({ asset: given, onClose, run }: Target & { readonly o
             </Heading>
             {error ? <Problem>{error}</Problem> : null}
             {plan ? (
-              <Box opacity={planning ? 0.6 : 1}>
+              <Box data-plan={planning ? "planning" : "settled"} opacity={planning ? 0.6 : 1}>
                 <PlanView plan={plan} />
               </Box>
             ) : error ? null : (
