@@ -12,22 +12,28 @@ from airflow_lean_provider.airflow_internals.queueing import queue_again
 from airflow_lean_provider.store.models import AbsorbedEvent
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow.models.dagrun import DagRun
     from sqlalchemy.orm import Session
 
 
-def give_back(run: DagRun, *, session: Session) -> int:
+def give_back(run: DagRun, since: datetime | None = None, *, session: Session) -> int:
     """
     Undo what was absorbed into the run, unless it has read it since.
 
+    :param since: only what was published after this moment
     :return: how many events were given back
     """
     started = session.scalar(
         select(func.max(TaskInstance.start_date)).where(
-            TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id
+            TaskInstance.dag_id == run.dag_id,
+            TaskInstance.run_id == run.run_id,
+            TaskInstance.hostname != "",  # what is skipped has a start, too
         )
     )
-    unread = AbsorbedEvent.published_at > started if started is not None else true()
+    after = [moment for moment in (started, since) if moment is not None]
+    unread = AbsorbedEvent.published_at > max(after) if after else true()
     absorbed = session.scalars(
         select(AbsorbedEvent).where(
             AbsorbedEvent.dag_id == run.dag_id, AbsorbedEvent.run_id == run.run_id, unread

@@ -190,6 +190,16 @@ def tears_down(dag_run: DagRun, teardowns: Collection[str], *, session: Session)
     )
 
 
+def will_start_others(dag_run: DagRun, than: Collection[str], *, session: Session) -> bool:
+    """Tell whether anything else of the run is still to start: not if people have ended it, say."""
+    left = session.execute(
+        select(TaskInstance.task_id, TaskInstance.state).where(
+            TaskInstance.dag_id == dag_run.dag_id, TaskInstance.run_id == dag_run.run_id
+        )
+    ).all()
+    return not left or any(each.state not in State.finished and each.task_id not in than for each in left)
+
+
 def put_back(dag_run: DagRun, for_: timedelta) -> None:
     """
     Let the scheduler ask again later: what to do when a start could not be judged.

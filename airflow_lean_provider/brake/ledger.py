@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, tuple_
 
+from airflow_lean_provider.airflow_internals import holding
+from airflow_lean_provider.airflow_internals.giving_back import give_back
 from airflow_lean_provider.airflow_internals.statements import chunks
 from airflow_lean_provider.rules.facts import Origin, Partition
 from airflow_lean_provider.rules.plan import Label
@@ -135,8 +137,21 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
                 AffectedRun.held.is_(False),
             )
         )
-    owes_nothing = {r for r in scene.absorbed if r not in plan.runs or not plan.runs[r].labels}
-    _forget_absorbed(owes_nothing - set(acted), scene, session)
+    owes_nothing = {r for r in scene.absorbed if r not in plan.runs or not plan.runs[r].labels} - set(acted)
+    _give_back(owes_nothing & plan.runs.keys(), scene, session)
+    _forget_absorbed(owes_nothing, scene, session)
+
+
+def _give_back(runs: Collection[Run], scene: Scene, session: Session) -> None:
+    """What was absorbed into a run that a person had marked by then, nobody would ever read."""
+    marked = {run: max(scene.facts.runs[run].marked.values(), default=None) for run in runs}
+    late = {
+        run: moment
+        for run, moment in marked.items()
+        if moment is not None and any(at > moment for at in scene.facts.runs[run].absorbed)
+    }
+    for run, dag_run in holding.lock_runs(late, session=session).items():
+        give_back(dag_run, late[run], session=session)
 
 
 def _forget_absorbed(runs: Collection[Run], scene: Scene, session: Session) -> None:

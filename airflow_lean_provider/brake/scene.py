@@ -19,6 +19,7 @@ from airflow_lean_provider.airflow_internals.statements import chunks, that_fit
 from airflow_lean_provider.rules.badness import Judgement, judge
 from airflow_lean_provider.rules.facts import (
     Cause,
+    DagShape,
     Execution,
     Facts,
     HalfWritten,
@@ -50,7 +51,7 @@ from airflow_lean_provider.store.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from sqlalchemy.orm import Session
 
@@ -436,13 +437,13 @@ def _run_facts(
     absorbed: tuple[datetime, ...],
 ) -> RunFacts:
     states = collected.states.get(known.run, {})
-    marked = {t for t in states if _is_marked(t, collected)}
+    shape = dags.shape(known.run.dag_id)
     return RunFacts(
         run=known.run,
         key=known.key,
         origin=known.origin,
         order=known.id,
-        shape=dags.shape(known.run.dag_id),
+        shape=shape,
         tasks=states,
         over=known.over,
         held=bool(affected and affected.held and known.run_after == HELD_UNTIL),
@@ -454,14 +455,33 @@ def _run_facts(
         awaited=affected.waits_since if affected else None,
         parent=collected.parents.get(known.run),
         created=known.created_at,
-        marked=frozenset(marked),
+        marked=_marked(states, shape, collected),
     )
 
 
-def _is_marked(task: Task, collected: _Collected) -> bool:
-    """A person has marked the task instance or its run, and nobody has asked for another try since."""
-    moments = [m for m in (collected.marks.get(task), collected.marks.get(task.run)) if m is not None]
-    return bool(moments) and max(moments) > max(collected.asked.get(task, ()), default=max(moments))
+def _marked(states: Mapping[Task, TaskState], shape: DagShape, collected: _Collected) -> dict[Task, datetime]:
+    """
+    Return what a person has marked, or the run of which, and nobody has asked for another try since.
+
+    What follows a task that is marked as failed or skipped is marked likewise, unless it has run since: it
+    would not run if it were cleared.
+    """
+    found: dict[Task, datetime] = {}
+    for task in states:
+        moments = [m for m in (collected.marks.get(task), collected.marks.get(task.run)) if m is not None]
+        if moments and max(moments) > max(collected.asked.get(task, ()), default=max(moments)):
+            found[task] = max(moments)
+    ended = [t for t in found if states[t] in (TaskState.FAILED, TaskState.SKIPPED)]
+    last: dict[Task, datetime] = {}
+    for execution in collected.executions if ended else ():
+        last[execution.task] = max(execution.started, last.get(execution.task, execution.started))
+    for marked in ended:
+        following = shape.downstream(marked.task_id)
+        for task, state in states.items():
+            has_run_since = task in last and last[task] > found[marked]
+            if task.task_id in following and state.finished and not has_run_since:
+                found.setdefault(task, found[marked])
+    return found
 
 
 def _let_through(session: Session) -> dict[Run, frozenset[Cause]]:

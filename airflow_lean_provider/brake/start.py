@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 def judge_run(dag_run: DagRun) -> None:
     """
-    Hold the run if all that it would do reads a halted partition.
+    Hold the run if all that it would do reads a halted partition, unless people have ended all of that.
 
     A run only some of whose tasks do goes on, and those are parked one by one (:func:`judge_task`). On an
     error of ours the run is put back for ``[lean] put_back_time``, never let through; Airflow would swallow
@@ -47,7 +47,11 @@ def judge_run(dag_run: DagRun) -> None:
         if not holding.lock_start(dag_run, session=session):
             return
         verdict = judge_start(dag_run, session=session)
-        if verdict.whole and not holding.tears_down(dag_run, verdict.teardowns, session=session):
+        if (
+            verdict.whole
+            and not holding.tears_down(dag_run, verdict.teardowns, session=session)
+            and holding.will_start_others(dag_run, verdict.free, session=session)
+        ):
             _hold(dag_run, verdict, session)
     except Exception:  # see above
         log.exception(

@@ -66,6 +66,11 @@ class Verdict:
         """All halted partitions that tasks of the run read."""
         return frozenset().union(*self.forbidden.values())
 
+    @property
+    def free(self) -> frozenset[str]:
+        """The tasks that may start."""
+        return self.tasks - self.forbidden.keys()
+
     def halted_for(self, task_id: str) -> frozenset[Partition]:
         """Return the halted partitions that the task reads."""
         if task_id in self.tasks:

@@ -204,7 +204,11 @@ def _who_saw(
             if execution.task in last_of[run]:
                 handed_on = _still_open(handed_on, bad, facts, execution.started)
             for task, earlier in last_of[run].items():
-                if task.task_id in before and earlier.ended is not None:
+                if (
+                    task.task_id in before
+                    and earlier.ended is not None
+                    and not (task in facts_of_run.marked and facts_of_run.marked[task] <= execution.started)
+                ):
                     handed_on |= sights.get(earlier.attempt, frozenset())
             witnessed |= {v for v in handed_on if v not in withdrawn or execution.started < withdrawn[v]}
         if witnessed:

@@ -145,15 +145,18 @@ class _Books:
         before = frozenset().union(*(payer.shape.upstream.get(t.task_id, frozenset()) for t in due))
         latest = {e.task: e for e in self._executions.get(payer.run, ())}
         hands_on = {
-            task_id
-            for task_id in before & {t.task_id for t, e in latest.items() if e.attempt in judgement.seen}
-            if not reads_only_absent(judgement, payer, task_id)
+            t
+            for t, e in latest.items()
+            if t.task_id in before and e.attempt in judgement.seen and t not in payer.marked
+            if not reads_only_absent(judgement, payer, t.task_id)
         }
-        chosen = {t.task_id for t in due} | hands_on
+        chosen = {t.task_id for t in due | hands_on}
         following = {other for task_id in chosen for other in payer.shape.downstream(task_id)}
-        again = due | {t for t in payer.tasks if t.task_id in hands_on | following}
+        again = due | hands_on | {t for t in payer.tasks if t.task_id in following}
         return frozenset(
-            t for t in again if payer.tasks[t].finished and payer.tasks[t] is not TaskState.REMOVED
+            t
+            for t in again & payer.tasks.keys()
+            if payer.tasks[t].finished and payer.tasks[t] is not TaskState.REMOVED
         )
 
     def _counts(self, execution: Execution, orphans: set[Run]) -> bool:

@@ -222,7 +222,8 @@ class RunFacts:
     :param awaited: since when the brake has waited for the run to start, None if it does not
     :param parent: the task instance that triggered the run, None if none did
     :param created: when the run came into being, None if that is not known
-    :param marked: the task instances whose state a person has set: they owe nothing and pay for nothing
+    :param marked: the task instances whose state a person has set, since when, with what can run no more for
+        that: they owe nothing and pay for nothing
     """
 
     run: Run
@@ -240,7 +241,7 @@ class RunFacts:
     awaited: datetime | None = None
     parent: Task | None = None
     created: datetime | None = None
-    marked: frozenset[Task] = frozenset()
+    marked: Mapping[Task, datetime] = field(default_factory=dict)
 
     @property
     def group(self) -> tuple[str, str]:

@@ -242,7 +242,8 @@ def _describe(judgement: Judgement, run: RunFacts, account: Account, executions:
 
 
 def _is_starting(run: RunFacts, executions: list[Execution]) -> bool:
-    if run.awaited is None or run.over or run.kept_back:
+    has_ended = run.over or (bool(run.tasks) and all(state.finished for state in run.tasks.values()))
+    if run.awaited is None or has_ended or run.kept_back:
         return False
     return not any(e.started > run.awaited for e in executions)
 

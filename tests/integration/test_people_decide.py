@@ -256,6 +256,64 @@ def test_a_marked_task(chain: World, situation: str, state: str, bulk: bool) -> 
     assert chain.dag_run("cleaning", "p1").run_after.year < 2037
 
 
+@pytest.mark.parametrize("situation", ["held", "held at its start", "stopped"])
+@pytest.mark.parametrize("state", ["success", "failed"])
+def test_a_held_run_all_of_whose_tasks_are_marked_ends(chain: World, situation: str, state: str) -> None:
+    """While the cord is open: nothing is left that could read. What is published then makes a run."""
+    cord = bring(chain, situation)
+    doors.rest("PATCH", path(chain, "cleaning", "/taskInstances/work"), json={"new_state": state})
+    assert chain.play() == {}
+    assert chain.dag_run("cleaning", "p1").state == state
+    chain.publish("ingest", "p1")
+    chain.release(cord, "fixed")
+    assert chain.play()["cleaning.work", "p1"] == 1
+    assert len(chain.runs("cleaning", "p1")) == 2
+
+
+@pytest.mark.parametrize("situation", ["held", "held at its start", "stopped"])
+def test_what_is_published_just_after_a_mark_is_not_lost(chain: World, situation: str) -> None:
+    """Nobody has looked since: it is absorbed into the run that a person has ended, and given back."""
+    cord = bring(chain, situation)
+    doors.rest("PATCH", path(chain, "cleaning", "/taskInstances/work"), json={"new_state": "success"})
+    chain.publish("ingest", "p1")
+    chain.release(cord, "fixed")
+    assert chain.play()["cleaning.work", "p1"] == 1
+
+
+@pytest.fixture
+def two_steps(world: World) -> World:
+    """Both have read what is bad."""
+    from airflow.sdk import PartitionedAssetTimetable
+
+    from tests.integration.dags import producer
+
+    with DAG("cleaning", schedule=PartitionedAssetTimetable(assets=ORDERS)) as dag:
+        Step(task_id="first") >> Step(task_id="second")
+    world.add(producer("ingest", ORDERS), dag)
+    world.publish("ingest", "p1")
+    world.play()
+    return world
+
+
+@pytest.mark.parametrize("state", ["failed", "skipped"])
+def test_what_follows_a_marked_task_does_not_run_again(two_steps: World, state: str) -> None:
+    """Cleared, it would fail or be skipped for the marked one."""
+    cord = two_steps.pull("orders", "p1")
+    doors.rest("PATCH", path(two_steps, "cleaning", "/taskInstances/first"), json={"new_state": state})
+    two_steps.release(cord, "fixed")
+    assert two_steps.play() == {}
+    assert two_steps.states("cleaning", "p1") == {"first": state, "second": "success"}
+
+
+def test_a_mark_that_is_taken_back(two_steps: World) -> None:
+    """The state is again what the worker had told."""
+    cord = two_steps.pull("orders", "p1")
+    for state in ("failed", "success"):
+        doors.rest("PATCH", path(two_steps, "cleaning", "/taskInstances/first"), json={"new_state": state})
+    two_steps.release(cord, "fixed")
+    assert two_steps.play() == {("cleaning.first", "p1"): 1, ("cleaning.second", "p1"): 1}
+
+
 @pytest.mark.parametrize("state", ["success", "running"])
 def test_a_mark_that_airflow_refuses_is_none(chain: World, state: str) -> None:
     """Airflow writes it into its audit log all the same."""

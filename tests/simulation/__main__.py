@@ -38,6 +38,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--interleaved", action="store_true", help="several acts at once (PostgreSQL)")
     parser.add_argument("--theorems", action="store_true", help="play each history in several variants")
     parser.add_argument("--without", nargs="*", default=[], help="features and acts that do not occur")
+    parser.add_argument(
+        "--with", dest="more", nargs="*", default=[], help="what occurs only if asked for, or all"
+    )
     parser.add_argument("--length", type=int, default=40, help="how many acts a history has about")
     parser.add_argument("--stories", type=Path, default=Path("simulation-stories"), help="where stories go")
     options = parser.parse_args()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
+from fnmatch import fnmatchcase
 
 
 class Kind(str, Enum):
@@ -103,6 +105,26 @@ class DagSpec:
     any_of: bool = False
     advisory: bool = False
     max_active_runs: int = 16
+
+
+@dataclass(frozen=True)
+class OpenScope:
+    """
+    What a cord covers of an asset, what is published later included.
+
+    :param kind: ``all``, ``pattern`` (``value`` is a shell's) or ``from`` (``value`` and what follows it)
+    """
+
+    asset: str
+    kind: str
+    value: str = ""
+
+    def covers(self, key: str | None) -> bool:
+        if self.kind == "all" or key is None:
+            return self.kind == "all"
+        if self.kind == "pattern":
+            return fnmatchcase(key, self.value)
+        return re.sub(r"\d", "0", key) == re.sub(r"\d", "0", self.value) and key >= self.value
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,9 @@ FEATURES = frozenset(
 )
 """What graphs may contain beyond Dags of one task with identity mappers."""
 
+MORE_FEATURES: frozenset[str] = frozenset()
+"""The same, of what occurs only where it is asked for: so the seeds keep their meaning."""
+
 SINGLE = Mapping("identity")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tests.simulation.acts import Act, at_once
 from tests.simulation.graph import Kind
 from tests.simulation.graphs import HOURS, REGIONS
+from tests.simulation.trace import PartitionId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,13 +47,16 @@ ACTS = frozenset(
 )
 """What may happen beyond publishing, running, pulling and releasing."""
 
+MORE_ACTS = frozenset({"mark_task", "open_scopes", "since"})
+"""The same, of what happens only where it is asked for: so the seeds keep their meaning."""
+
 
 @dataclass
 class Player:
     """
     Plays one random history.
 
-    :param acts: which of :data:`ACTS` may happen
+    :param acts: which of :data:`ACTS` and :data:`MORE_ACTS` may happen
     :param length: how many acts there are before everything is released
     """
 
@@ -120,6 +124,9 @@ class Player:
             (None, lambda: Act("sweep"), 3),
             (None, lambda: Act("rest", self.random.choice(((), (), ("but what runs goes on",)))), 2.5),
             (None, self._pull, 6),
+            ("open_scopes", self._pull_open, 3),
+            ("open_scopes", lambda: self._label("end_scope"), 0.7),
+            ("since", self._pull_some, 3),
             (None, self._release, 3),
             (None, self._unpause, 1),
             (None, self._restore, 1),
@@ -135,6 +142,7 @@ class Player:
             ("let_through", self._let_through, 1),
             ("lose", self._lose, 0.5),
             ("mark", self._mark, 1),
+            ("mark_task", self._mark_task, 2),
             ("outside", self._outside, 2),
             ("pause", self._pause, 0.7),
             ("raise_", self._raise, 1),
@@ -233,6 +241,27 @@ class Player:
             keys = " ".join(key for asset, key in self._published() if asset == found[0] and key)
         return Act("pull", (f"c{self.pulled}", found[0], keys, severity))
 
+    def _pull_open(self) -> Act | None:
+        found = self._one(self._published())
+        if found is None or self.pulled >= 4:
+            return None
+        asset, key = found
+        self.pulled += 1
+        kind, value = self.random.choice(
+            (("all", ""), ("pattern", f"*{key[-8:]}"), ("pattern", "*"), ("from", key))
+        )
+        return Act("pull_open", (f"c{self.pulled}", asset, kind, value, "stop"))
+
+    def _pull_some(self) -> Act | None:
+        found = self._one(self._published())
+        if found is None or self.pulled >= 4:
+            return None
+        self.pulled += 1
+        count = self.stage.watch.published[PartitionId(found[0], found[1] or None)]
+        first, last = self.random.randrange(count), self.random.randrange(count)
+        since, until = self.random.choice(((first, ""), ("", last), (min(first, last), max(first, last))))
+        return Act("pull_some", (f"c{self.pulled}", *found, str(since), str(until), "stop"))
+
     def _outcome(self) -> str:
         outcomes = ["fixed"] * 6 + ["false_alarm"] * 3
         return str(self.random.choice(outcomes + (["withdrawn"] * 2 if "withdrawn" in self.acts else [])))
@@ -249,9 +278,12 @@ class Player:
                 if "force" in self.acts and self.random.random() < 0.5
                 else " once it is published again"
             )
-        partitions = self.stage.partitions[self.stage.cords[label]]
+        cord = self.stage.cords[label]
+        partitions = self.stage.under(cord)
         one = self._one(partitions)
         key = (one.key or "") if len(partitions) > 1 and self.random.random() < 0.5 else ""
+        if cord in self.stage.scopes and self.random.random() < 0.3:
+            how += " and goes on covering"
         return Act("release", (label, key, outcome, how))
 
     def _label(self, do: str) -> Act | None:
@@ -288,6 +320,11 @@ class Player:
     def _mark(self) -> Act | None:
         run = self._row()
         return run and Act("mark", (*run, self.random.choice(("success", "failed"))))
+
+    def _mark_task(self) -> Act | None:
+        found = self._one(sorted(self.stage.watch.instances))
+        state = self.random.choice(("success", "success", "failed", "skipped"))
+        return found and Act("mark_task", (*_names(found), state))
 
     def _delete(self) -> Act | None:
         run = self._row()

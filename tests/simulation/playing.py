@@ -26,10 +26,10 @@ from tests import conftest
 from tests.integration import doors, world
 from tests.simulation import acts as acts_module
 from tests.simulation.acts import Act, History, in_words
-from tests.simulation.graphs import FEATURES, random_graph, register_window
+from tests.simulation.graphs import FEATURES, MORE_FEATURES, random_graph, register_window
 from tests.simulation.interleaving import Attributing, attribute
 from tests.simulation.oracle import judge
-from tests.simulation.player import ACTS, Player
+from tests.simulation.player import ACTS, MORE_ACTS, Player
 from tests.simulation.shrink import shrink
 from tests.simulation.stage import Stage
 from tests.simulation.telling import line
@@ -104,19 +104,31 @@ class _EachSettles:
 
 
 def play_seed(
-    seed: int, *, without: Iterable[str] = (), length: int = 40, interleaved: bool = False
+    seed: int,
+    *,
+    without: Iterable[str] = (),
+    more: Iterable[str] = (),
+    length: int = 40,
+    interleaved: bool = False,
 ) -> Played:
-    """Make up a graph and a history from the seed, and play it."""
+    """
+    Make up a graph and a history from the seed, and play it.
+
+    :param more: what occurs besides, of :data:`MORE_FEATURES` and :data:`MORE_ACTS`; ``all`` for all of it
+    """
     without = {*without} if interleaved else {*without, "at_once"}
+    more = MORE_FEATURES | MORE_ACTS if "all" in more else {*more}
     random = Random(seed)
-    graph = random_graph(random, FEATURES - set(without))
+    graph = random_graph(random, (FEATURES | MORE_FEATURES & more) - without)
 
     def improvise(stage: Stage, done: list[Act]) -> None:
         def play(act: Act) -> None:
             done.append(act)
             stage.play(act)
 
-        player = Player(random, stage, ACTS - set(without), random.randint(length // 2, length * 3 // 2))
+        player = Player(
+            random, stage, (ACTS | MORE_ACTS & more) - without, random.randint(length // 2, length * 3 // 2)
+        )
         for act in player.opening():
             play(act)
         for _ in range(player.length):
@@ -195,7 +207,9 @@ class Theatre:
         )
         started, bad, done = time.monotonic(), [], 0
         for done, seed in enumerate(seeds, 1):
-            played = play_seed(seed, without=o.without, length=o.length, interleaved=o.interleaved)
+            played = play_seed(
+                seed, without=o.without, more=o.more, length=o.length, interleaved=o.interleaved
+            )
             if o.theorems and not played.wrong:
                 played.wrong = broken_by(played.history, play_history)
             if o.story:

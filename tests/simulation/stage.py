@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from airflow import settings as airflow_settings
-from airflow.models.asset import AssetModel
+from airflow.models.asset import AssetEvent, AssetModel
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
@@ -38,7 +38,7 @@ from tests.integration import doors
 from tests.integration.world import Scheduler, World
 from tests.simulation import trace as seen
 from tests.simulation.acts import Act, together
-from tests.simulation.graph import Kind
+from tests.simulation.graph import Kind, OpenScope
 from tests.simulation.graphs import to_airflow
 from tests.simulation.interleaving import Baton, who_plays
 from tests.simulation.trace import PartitionId, RunId, TaskId, Trace
@@ -84,6 +84,7 @@ class Stage:
         self.cords: dict[str, int] = {}
         """Numbers by label."""
         self.partitions: dict[int, tuple[PartitionId, ...]] = {}
+        self.scopes: dict[int, OpenScope] = {}
         self.severities: dict[int, str] = {}
         self.calls = 0
         self.problems: list[str] = []
@@ -397,6 +398,22 @@ class Stage:
                 if actor.says and self._row(dag, run) is not None:
                     self.watch.tell(say)
 
+    def mark_task(self, dag: str, run: str, task: str, index: str, state: str) -> None:
+        """What had failed because of it is cleared by Airflow, too."""
+        row, name = self._row(dag, run), self._name(dag, run, task, index)
+        if row is None or name not in self.watch.instances:
+            return
+
+        def say(at: int) -> seen.TasksMarked:
+            changed = self.watch.changed_in(name.run)
+            return seen.TasksMarked(at, {t: s for t, s in changed.items() if s == state})
+
+        path = f"dags/{dag}/dagRuns/{row.run_id}/taskInstances/{task}"
+        with self._as("somebody") as actor:
+            actor.marks = actor.clears = True
+            actor.says.append(("task_instance", say))
+            self._rest("PATCH", path if index == "-1" else f"{path}/{index}", {"new_state": state})
+
     def delete(self, dag: str, run: str) -> None:
         row = self._row(dag, run)
         if row is not None and row.state not in ("queued", "running"):
@@ -411,21 +428,69 @@ class Stage:
     # The cord
 
     def pull(self, label: str, asset: str, key: str, severity: str) -> None:
+        named = tuple(PartitionId(asset, each) for each in key.split()) or (PartitionId(asset, None),)
+        self._pull(label, Scope(asset, keys=tuple(key.split())), severity, named)
+
+    def pull_open(self, label: str, asset: str, kind: str, value: str, severity: str) -> None:
+        """:param kind: see :class:`OpenScope`"""
+        ways: dict[str, dict[str, Any]] = {
+            "all": {"whole": True},
+            "pattern": {"pattern": value},
+            "from": {"start": value},
+        }
+        self._pull(label, Scope(asset, **ways[kind]), severity, (), scope=OpenScope(asset, kind, value))
+
+    def pull_some(self, label: str, asset: str, key: str, since: str, until: str, severity: str) -> None:
+        """:param since: the first bad publication of the partition, by number; empty for the last one"""
+        partition = PartitionId(asset, key or None)
+        events = [
+            each.event
+            for each in self.watch.events
+            if isinstance(each, seen.Published) and each.partition == partition
+        ]
+        if any(number and int(number) >= len(events) for number in (since, until)):
+            return
+        first, last = (events[int(number)] if number else None for number in (since, until))
+        with create_session(scoped=False) as session:
+            moments = [event and session.get_one(AssetEvent, event).timestamp for event in (first, last)]
+        scope = Scope(asset, keys=tuple(key.split()), since=moments[0], until=moments[1])
+        self._pull(label, scope, severity, (partition,), since=first, until=last)
+
+    def _pull(
+        self, label: str, meant: Scope, severity: str, named: tuple[PartitionId, ...], **more: Any
+    ) -> None:
         self.calls += 1
         call = self.calls
         self.watch.tell(lambda at: seen.PullCalled(at, call))
-        scope = Scope(asset, keys=tuple(key.split()))
         with self._as("somebody"), self._asking():
-            pulled = pull(scope, reason="looks wrong", by="tester", severity=Severity(severity))
+            pulled = pull(meant, reason="looks wrong", by="tester", severity=Severity(severity))
             if not pulled.settled:
                 self.problems.append(f"the pull of cord {label} was not settled")
             self.cords[label] = pulled.cord
-            named = tuple(PartitionId(asset, each) for each in key.split()) or (PartitionId(asset, None),)
             self.partitions[pulled.cord] = named
+            if "scope" in more:
+                self.scopes[pulled.cord] = more["scope"]
             self.severities[pulled.cord] = severity
             self.watch.tell(
-                lambda at: seen.Pulled(at, call, pulled.cord, named, severity, self.watch.cords[pulled.cord])
+                lambda at: seen.Pulled(
+                    at, call, pulled.cord, named, severity, self.watch.cords[pulled.cord], **more
+                )
             )
+
+    def under(self, cord: int) -> tuple[PartitionId, ...]:
+        """What the cord covers, as far as a person knows."""
+        scope = self.scopes.get(cord)
+        if scope is None:
+            return self.partitions[cord]
+        published = sorted(self.watch.published, key=str)
+        return tuple(each for each in published if each.asset == scope.asset and scope.covers(each.key))
+
+    def end_scope(self, label: str) -> None:
+        cord = self.cords.get(label)
+        if cord is not None:
+            with self._as("somebody") as actor, self._asking():
+                actor.says.append(("lean_cord_scope", lambda at: seen.ScopeEnded(at, cord)))
+                releasing.end_scope(cord, by="tester")
 
     def raise_(self, label: str) -> None:
         cord = self.cords.get(label)
@@ -441,19 +506,28 @@ class Stage:
                 cords.acknowledge(self.cords[label], by="tester")
 
     def release(self, label: str, key: str, outcome: str, how: str) -> None:
-        """:param how: empty, `` by force`` or `` once it is published again``"""
+        """:param how: `` by force``, `` once it is published again``, `` and goes on covering``, or empty"""
         cord = self.cords.get(label)
         if cord is None:
             return
         keys = tuple(key.split())
         named = tuple(p for p in self.partitions[cord] if not keys or p.key in keys)
-        forced, again = "force" in how, "again" in how
+        if cord in self.scopes:
+            named = tuple(PartitionId(self.scopes[cord].asset, each) for each in keys)
+        forced, again, ends = "force" in how, "again" in how, not keys and "covering" not in how
+        said = "lean_cord_partition lean_cord_scope"
         with self._as("somebody") as actor, self._asking():
             actor.says.append(
-                ("lean_cord_partition", lambda at: seen.ReleaseAsked(at, cord, named, outcome, forced, again))
+                (said, lambda at: seen.ReleaseAsked(at, cord, named, outcome, forced, again, ends))
             )
             releasing.release(
-                cord, Outcome(outcome), by="tester", keys=keys, forced=forced, on_publication=again
+                cord,
+                Outcome(outcome),
+                by="tester",
+                keys=keys,
+                forced=forced,
+                on_publication=again,
+                keep_scope=not ends and not keys,
             )
 
     def repair(self, label: str) -> None:

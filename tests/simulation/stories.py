@@ -78,6 +78,7 @@ def nightly(*tasks: TaskSpec) -> DagSpec:
 
 
 A, B = reader("a", "raw"), reader("b", "a_data")
+FIRST_AND_SECOND = reader("a", "raw", tasks=(TaskSpec("first"), TaskSpec("second", after=("first",))))
 READS = TaskSpec("read", inlets=(Inlet("raw"),))
 
 PUBLISHED = """
@@ -455,7 +456,7 @@ rest
 """,
     ),
     "what failed on bad data, and what follows it": Story(
-        (source(), reader("a", "raw", tasks=(TaskSpec("first"), TaskSpec("second", after=("first",))))),
+        (source(), FIRST_AND_SECOND),
         LOADED
         + """
 start a h0#1 first
@@ -490,6 +491,47 @@ rest
         + """
 pull c1 raw h0 stop
 mark a h0#1 success
+release c1 - fixed -
+rest
+""",
+    ),
+    "all that is held is marked": Story(
+        (source(), A),
+        LOADED
+        + """
+pull c1 raw h0 stop
+mark_task a h0#1 work -1 failed
+rest
+trigger source h0
+rest
+release c1 - fixed -
+rest
+""",
+    ),
+    "what has handed on is marked": Story(
+        (source(), FIRST_AND_SECOND),
+        LOADED
+        + """
+start a h0#1 first
+fail a h0#1 first
+mark_task a h0#1 first -1 success
+rest
+pull c1 raw h0 stop
+release c1 - fixed -
+rest
+""",
+    ),
+    "published after a mark": Story(
+        (source(), A),
+        LOADED
+        + """
+pull c1 raw h0 stop
+mark_task a h0#1 work -1 success
+trigger source h0
+tick 0
+start source h0#2 load
+succeed source h0#2 load
+rest
 release c1 - fixed -
 rest
 """,

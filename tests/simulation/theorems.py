@@ -97,7 +97,7 @@ def _split(history: History) -> tuple[list[Act], list[Act]]:
 
 def _twice(act: Act) -> tuple[Act, ...]:
     """What is done to a cord is done to the other one, too."""
-    if act.do not in ("pull", "raise_", "release", "repair"):
+    if act.do not in ("end_scope", "pull", "pull_open", "pull_some", "raise_", "release", "repair"):
         return (act,)
     label, *names = act.names
     return act, Act(act.do, (f"{label}again", *names))

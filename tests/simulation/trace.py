@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from tests.simulation.graph import DagSpec
+    from tests.simulation.graph import DagSpec, OpenScope
 
 
 class RunId(NamedTuple):
@@ -107,6 +107,14 @@ class RunMarked:
 
 
 @dataclass(frozen=True)
+class TasksMarked:
+    """A person gave task instances of one run a state: ``success``, ``failed`` or ``skipped``."""
+
+    at: int
+    tasks: dict[TaskId, str | None]
+
+
+@dataclass(frozen=True)
 class TaskCleared:
     """
     These task instances were cleared: their state is none again.
@@ -195,6 +203,9 @@ class Pulled:
 
     :param recorded: the moment at which the cord was committed; the halt is open from then on
     :param severity: ``stop`` or ``warn``
+    :param scope: what it covers besides, if that is open-ended
+    :param since: the first event whose version is bad, None for the last version
+    :param until: the last event whose version may be bad; what came after it is good
     """
 
     at: int
@@ -203,6 +214,17 @@ class Pulled:
     partitions: tuple[PartitionId, ...]
     severity: str
     recorded: int
+    scope: OpenScope | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+@dataclass(frozen=True)
+class ScopeEnded:
+    """A person said that the cord covers nothing any more that is published from now on."""
+
+    at: int
+    cord: int
 
 
 @dataclass(frozen=True)
@@ -221,10 +243,11 @@ class Raised:
 @dataclass(frozen=True)
 class ReleaseAsked:
     """
-    Somebody asked to release these partitions of the cord.
+    Somebody asked to release these partitions of the cord, all that are under it if none is named.
 
     :param forced: ``--now``
     :param again: once they are published again, not before
+    :param ends_scope: the cord covers nothing any more that is published from now on
     """
 
     at: int
@@ -233,6 +256,7 @@ class ReleaseAsked:
     outcome: str
     forced: bool = False
     again: bool = False
+    ends_scope: bool = False
 
 
 @dataclass(frozen=True)
@@ -301,6 +325,7 @@ Event: TypeAlias = (
     | RunCreated
     | RunDeleted
     | RunMarked
+    | TasksMarked
     | TaskCleared
     | Granted
     | Refused
@@ -310,6 +335,7 @@ Event: TypeAlias = (
     | Published
     | PullCalled
     | Pulled
+    | ScopeEnded
     | Raised
     | ReleaseAsked
     | Released

@@ -76,7 +76,7 @@ class Debts:
         return execution.how != "skipped" and self._may_owe(execution)
 
     def _may_owe(self, execution: Execution) -> bool:
-        """It ended of itself, what it read is not all withdrawn, its run is there and not marked since."""
+        """It ended of itself, what it read is not all withdrawn, it is there and was not marked since."""
         run = self.facts.runs[execution.task.run]
         return (
             execution.how in ("success", "skipped", "failed", "up_for_retry")
@@ -84,6 +84,7 @@ class Debts:
             and execution.task in self.facts.instances(run.id)
             and not self.facts.is_absent_for(execution)
             and (run.by_hand is None or run.by_hand < execution.granted)
+            and not self.facts.is_marked_since(execution.task, execution.granted)
         )
 
     def _outcome(self, cause: Cause) -> str | None:

@@ -37,6 +37,8 @@ class Facts:
         """When a person last cleared, marked or deleted the task instance."""
         self.cleared: dict[TaskId, int] = {}
         """When a person last cleared it."""
+        self.marked: dict[TaskId, int] = {}
+        """When a person set its state, and nobody has cleared it since."""
         self.versions: dict[PartitionId, list[Version]] = defaultdict(list)
         self.writing: dict[tuple[RunId, PartitionId], Version] = {}
         self.events: dict[int, Published] = {}
@@ -97,6 +99,7 @@ class Facts:
         self.executions.append(execution)
         self.last[event.task] = execution
         self.states[event.task] = "running"
+        self.marked.pop(event.task, None)
         for partition in self.publishes(event.task):
             self._begin(partition, execution)
         return execution
@@ -168,6 +171,7 @@ class Facts:
             if by_person:
                 self.acted_on[task] = self.cleared[task] = self.now
                 self.runs[task.run].by_hand = None
+                self.marked.pop(task, None)
 
     def skip(self, task: TaskId) -> None:
         self.states[task] = "skipped"
@@ -195,6 +199,26 @@ class Facts:
                 found[task] = event.state if before == "running" else "skipped"
         return found
 
+    def mark_tasks(self, tasks: dict[TaskId, str | None]) -> None:
+        for task, state in tasks.items():
+            self.states[task] = state
+            self.acted_on[task] = self.marked[task] = self.now
+            last = self.last.get(task)
+            if last is not None and last.how == state and self.cleared.get(task, -1) < last.granted:
+                del self.marked[task]  # a mark that was taken back
+        for run in {task.run for task in tasks}:
+            self._complete_what_is(run)
+
+    def is_marked_since(self, task: TaskId, moment: int) -> bool:
+        """A person has ended it, or what it follows, which can run no more (docs/decisions/0003, 43)."""
+        above = self.above(task.run.dag, task.task)
+        return any(
+            marked > moment
+            and (other == task or (other.task in above and self.states.get(other) in ("failed", "skipped")))
+            for other, marked in self.marked.items()
+            if other.run == task.run
+        )
+
     def delete(self, run: RunId) -> None:
         self.runs[run].exists = False
         for task in [task for task in self.states if task.run == run]:
@@ -213,6 +237,8 @@ class Facts:
     def publish(self, event: Published) -> Version:
         self.events[event.event] = event
         self.ever_published.add(event.partition)
+        for cord in self.cords.values():
+            cord.cover(event.partition)
         self.absent.discard(event.partition)
         execution = self.try_of(event.task, event.attempt) if event.task else None
         if execution is None:
@@ -359,15 +385,39 @@ class Facts:
 
     # Cords
 
-    def record(self, event: Pulled) -> None:
-        """The halt is open, its pull has not returned yet."""
+    def record(self, event: Pulled, halted: Iterable[PartitionId]) -> None:
+        """The halt is open, its pull has not returned yet; an open scope covers what is there, or halted."""
         if event.cord in self.cords:  # pulled again: the cord that exists is returned
             return
-        cord = Cord(event.cord, frozenset(event.partitions), stops=event.severity == "stop")
-        cord.pulled_on = {partition: self.current(partition) for partition in event.partitions}
+        cord = Cord(event.cord, frozenset(event.partitions), event.severity == "stop", event.scope)
+        for each in [*self.ever_published, *halted]:
+            cord.cover(each)
+        cord.pulled_on = {partition: self.current(partition) for partition in cord.partitions}
         cord.named = {version for version in cord.pulled_on.values() if version is not None}
-        cord.named |= {version for each in event.partitions for version in self.partial(each)}
+        cord.named |= {version for each in cord.partitions for version in self.partial(each)}
         self.cords[event.cord] = cord
+        if event.since is not None or event.until is not None:
+            self._name_those_between(cord, event)
+
+    def _name_those_between(self, cord: Cord, event: Pulled) -> None:
+        """From ``since`` on, or the last one, ``until``; with a newer one that is good there is no halt."""
+        first = self.events[event.since].at if event.since is not None else 0
+        last = self.events[event.until].at if event.until is not None else self.now
+        cord.named = set()
+        for partition, current in cord.pulled_on.items():
+            there = {
+                version: version.last_write or self.now
+                for version in self.versions[partition]
+                if version.published or version.is_half_written
+            }
+            fitting = {version for version, at in there.items() if first <= at <= last}
+            if event.since is None:
+                whole = [each for each in fitting if each.complete is not None or each.is_half_written]
+                newest = max(whole, key=lambda each: there[each], default=None)
+                fitting = {each for each in fitting if each is newest or each in self.partial(partition)}
+            cord.named |= fitting
+            if event.until is not None and current is not None and there[current] > last:
+                cord.outcomes[partition] = "fixed"
 
     def release(self, cord: Cord, partition: PartitionId, outcome: str, known_bad: Iterable[Version]) -> None:
         """What a release changes about versions, apart from what a withdrawal takes along."""

@@ -162,6 +162,12 @@ class Judge:
         self.facts.mark(event)
         self._let_go(event.run)
 
+    def _see_TasksMarked(self, event: seen.TasksMarked) -> None:
+        self.facts.mark_tasks(event.tasks)
+        for task in event.tasks:
+            self.holds.end(task)
+            self.may_hold.end(task)
+
     def _see_TaskCleared(self, event: seen.TaskCleared) -> None:
         if event.by_person:
             self.to_skip -= set(event.tasks)
@@ -243,6 +249,11 @@ class Judge:
                 "people decide: a release does not undo a mark",
                 f"{label(task)} was granted a start although a person had marked its run",
             )
+        if task in self.facts.marked and not self._follows_a_repair(task):
+            self.complain(
+                "people decide: a release does not undo a mark",
+                f"{label(task)} was granted a start although a person had marked it",
+            )
         repair = before is not None and (task in self.to_repair or debts.is_part_of_a_repair(task))
         if before is None or repair or self._was_cleared(before):
             return repair
@@ -252,6 +263,14 @@ class Judge:
                 f"{label(task)} ran again although it had ended as {before.how} and nothing was owed",
             )
         return before.for_repair
+
+    def _follows_a_repair(self, task: TaskId) -> bool:
+        """What a debt re-runs is followed by what follows it, as Airflow's own clear would."""
+        above = self.facts.above(task.run.dag, task.task)
+        return any(
+            other.task in above and other.run == task.run and last.for_repair
+            for other, last in self.facts.last.items()
+        )
 
     def _was_cleared(self, before: Execution) -> bool:
         """By a person, since that try was granted."""
@@ -346,7 +365,7 @@ class Judge:
 
     def _see_Recorded(self, event: Recorded) -> None:
         if isinstance(event.what, seen.Pulled):
-            self.facts.record(event.what)
+            self.facts.record(event.what, self.moment.mild.halted)
         else:
             cord = self.facts.cords[event.what.cord]
             cord.returned = cord.returned and cord.stops
@@ -381,11 +400,22 @@ class Judge:
 
     def _see_ReleaseAsked(self, event: seen.ReleaseAsked) -> None:
         """What is released already stays as it is."""
-        ended = self.facts.cords[event.cord].outcomes
-        self.asked |= {(event.cord, each): event for each in event.partitions if each not in ended}
+        cord = self.facts.cords[event.cord]
+        self.asked |= {
+            (event.cord, each): event
+            for each in event.partitions or cord.partitions
+            if each not in cord.outcomes
+        }
+        if event.ends_scope:
+            cord.scope = None
+
+    def _see_ScopeEnded(self, event: seen.ScopeEnded) -> None:
+        self.facts.cords[event.cord].scope = None
 
     def _see_Released(self, event: seen.Released) -> None:
         asked = self.asked.pop((event.cord, event.partition), None)
+        if event.partition in self.facts.cords[event.cord].outcomes:
+            return  # the pull itself had said that it is good again
         if asked is None:
             self.complain(
                 "people decide", f"cord {event.cord} on {name(event.partition)} was released unasked"
@@ -409,7 +439,8 @@ class Judge:
         owed = self.moment.owed
         for task, execution in self.facts.last.items():
             run = self.facts.runs[task.run]
-            if not run.exists or run.by_hand is not None or event.partition not in self.facts.publishes(task):
+            by_hand = run.by_hand is not None or task in self.facts.marked
+            if not run.exists or by_hand or event.partition not in self.facts.publishes(task):
                 continue
             made_it = last is not None and execution in last.contributors
             if (

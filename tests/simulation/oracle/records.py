@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tests.simulation.graph import OpenScope
     from tests.simulation.oracle.reading import Reading
     from tests.simulation.oracle.state import Cause
     from tests.simulation.trace import PartitionId, RunId, TaskId
@@ -94,11 +95,13 @@ class Cord:
     :param pulled_on: the version of each partition that the pull itself named, None if there was none
     :param named: all versions that it names, with those that were completed while its root halt was open
     :param outcomes: how it ended, by partition
+    :param scope: what comes under it when it is published
     """
 
     id: int
     partitions: frozenset[PartitionId]
     stops: bool
+    scope: OpenScope | None = None
     returned: bool = False
     pulled_on: dict[PartitionId, Version | None] = field(default_factory=dict)
     named: set[Version] = field(default_factory=set)
@@ -107,6 +110,12 @@ class Cord:
     def is_pulled_on(self, partition: PartitionId) -> bool:
         """One that warns may be raised: it has stopped from its pull on then (docs/decisions/0003, 38)."""
         return partition in self.partitions and partition not in self.outcomes
+
+    def cover(self, partition: PartitionId) -> None:
+        """It is being published; what was released has left the scope."""
+        scope = self.scope
+        if scope is not None and scope.asset == partition.asset and scope.covers(partition.key):
+            self.partitions |= {partition}
 
     def is_open_on(self, partition: PartitionId) -> bool:
         return self.stops and self.is_pulled_on(partition)

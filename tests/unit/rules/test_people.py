@@ -113,7 +113,7 @@ class TestMarks:
         """A person's mark or delete ends the hold, and the release does not undo it."""
         run = world.run("clean")
         world.executes(run, start=2, end=3)
-        world.of_run(run, marked=frozenset(world.runs[run].tasks))
+        world.of_run(run, marked=dict.fromkeys(world.runs[run].tasks, minute(9)))
         world.releases(world.pulls("raw", at=4), FIXED, at=5)
         assert world.owed(run) == set()
         assert not world.plan_of(run).acts
@@ -123,10 +123,47 @@ class TestMarks:
         first, second = world.run("clean"), world.run("clean")
         world.executes(first, start=2, end=3)
         world.executes(second, start=2, end=3)
-        world.of_run(second, marked=frozenset(world.runs[second].tasks))
+        world.of_run(second, marked=dict.fromkeys(world.runs[second].tasks, minute(9)))
         world.releases(world.pulls("raw", at=4), FIXED, at=5)
         assert world.payer(first) == first
         assert world.cleared_tasks(first) == {"make"}
+
+    @pytest.fixture
+    def two_tasks(self, world: World) -> Run:
+        """Both have read what is bad; the second goes on with what the first has handed on."""
+        world.dag("steps", reads="raw", tasks={"first": "", "second": "first"}, writes={"second": "made"})
+        run = world.run("steps")
+        world.executes(run, "first", start=2, end=3)
+        world.executes(run, "second", start=3, end=4)
+        world.pulls("raw", at=5)
+        return run
+
+    def mark(self, world: World, run: Run, state: TaskState) -> None:
+        first = world.task(run, "first")
+        world.is_now(first, state)
+        world.of_run(run, marked={first: minute(6)})
+
+    def test_what_follows_it_runs_again_alone(self, world: World, two_tasks: Run) -> None:
+        """A person has said that the first is done: to run it again for the second would undo that."""
+        self.mark(world, two_tasks, TaskState.SUCCESS)
+        world.releases(1, FIXED, at=7)
+        assert world.cleared_tasks(two_tasks) == {"second"}
+
+    def test_what_it_hands_on_since_is_good(self, world: World, two_tasks: Run) -> None:
+        """The person answers for it; else what follows it would owe for ever."""
+        self.mark(world, two_tasks, TaskState.SUCCESS)
+        world.releases(1, FIXED, at=7)
+        world.executes(two_tasks, "second", start=8, end=9)
+        assert world.owed(two_tasks) == set()
+        assert not world.is_bad("made")
+
+    def test_a_held_run_of_which_nothing_is_left_starts_nothing(self, world: World) -> None:
+        """Airflow ends it: it absorbs nothing any more."""
+        run = world.run("clean")
+        world.pulls("raw", at=3)
+        world.is_now(world.task(run), TaskState.SUCCESS)
+        world.of_run(run, awaited=minute(2), marked={world.task(run): minute(4)})
+        assert not world.plan_of(run).labels
 
 
 class TestDeclared:
@@ -136,7 +173,7 @@ class TestDeclared:
         world.is_killed(run, start=2, at=3)
         world.releases(cord, FALSE_ALARM, at=4)
         world.is_now(world.task(run), TaskState.SUCCESS)
-        world.of_run(run, over=True, marked=frozenset({world.task(run)}))
+        world.of_run(run, over=True, marked={world.task(run): minute(9)})
         return run
 
     def test_a_version_without_a_natural_end_stays_bad(self, world: World) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_lean_provider.rules.facts import Cause, TaskState
 from airflow_lean_provider.rules.plan import decide
 from airflow_lean_provider.rules.prospects import hopeless
-from tests.unit.rules.story import FIXED, World
+from tests.unit.rules.story import FIXED, World, minute
 
 if TYPE_CHECKING:
     from airflow_lean_provider.rules.facts import Run
@@ -61,7 +61,7 @@ def test_a_run_that_was_marked_by_hand_owes_nothing() -> None:
     """Where a bad version has no natural end: its run was marked by hand."""
     world, cord, cleaning, _ = a_tainted_chain()
     world.releases(cord, FIXED, at=7)
-    world.of_run(cleaning, marked=frozenset({world.task(cleaning)}))
+    world.of_run(cleaning, marked={world.task(cleaning): minute(9)})
     assert stuck(world) == {("clean", "h5")}
 
 
@@ -76,7 +76,7 @@ def test_a_task_that_is_gone_publishes_nothing() -> None:
 def test_a_run_that_is_going_to_start_anyway_is_hope_enough() -> None:
     world, cord, cleaning, _ = a_tainted_chain()
     world.releases(cord, FIXED, at=7)
-    world.of_run(cleaning, marked=frozenset({world.task(cleaning)}))
+    world.of_run(cleaning, marked={world.task(cleaning): minute(9)})
     world.run("clean")
     assert stuck(world) == set()
 
