@@ -72,7 +72,7 @@ class Caller:
     def readable_dags(self) -> set[str]:
         return set(get_auth_manager().get_authorized_dag_ids(user=self._user))
 
-    @property
+    @cached_property
     def editable_dags(self) -> set[str]:
         return set(get_auth_manager().get_authorized_dag_ids(user=self._user, method="PUT"))
 
@@ -145,8 +145,9 @@ class Caller:
         }
 
 
-def _caller(user: Annotated[Any, Depends(get_user)]) -> Caller:
-    return Caller(user)
+def _caller(user: Annotated[Any, Depends(get_user)], request: Request) -> Caller:
+    request.state.caller = Caller(user)
+    return request.state.caller
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]
@@ -157,13 +158,18 @@ def only_our_own_pages(request: Request) -> None:
     """
     Refuse a write that a page of somebody else has sent with the cookie of a person (CSRF).
 
-    A request with a token of its own in ``Authorization`` was not sent by a page that does not know it.
+    A request with a token of its own in ``Authorization`` was not sent by a page that does not know it. But
+    where everybody is an administrator, Airflow itself adds a token to every request
+    (``SimpleAllAdminMiddleware``): there, nobody is believed to have sent one.
 
     :raises HTTPException: 403 if another site's page sent it, 415 if it is not JSON
     """
     if request.method in ("GET", "HEAD", "OPTIONS"):
         return
-    if request.headers.get("sec-fetch-site") not in SAME_SITE and "authorization" not in request.headers:
+    sent_a_token = "authorization" in request.headers and not conf.getboolean(
+        "core", "simple_auth_manager_all_admins", fallback=False
+    )
+    if request.headers.get("sec-fetch-site") not in SAME_SITE and not sent_a_token:
         raise HTTPException(status.HTTP_403_FORBIDDEN, "Forbidden: another site's page has sent this")
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response, status
+from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
+from fastapi import FastAPI, HTTPException, Request, Response, status
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from airflow_lean_provider.api import pages
 from airflow_lean_provider.api.routes import router
-from airflow_lean_provider.brake.errors import BadRequest, Conflict, NotFound, NotPermitted
+from airflow_lean_provider.brake.errors import Ambiguous, BadRequest, Conflict, NotFound, NotPermitted
 from airflow_lean_provider.brake.sweep import Sweeper
 
 PREFIX = "/andon"
@@ -68,9 +69,14 @@ async def _say_what_does_not_fit(request: Request, error: Exception) -> Response
     """
     Answer as FastAPI does, in ASCII and without giving back what was sent.
 
-    Half a character, or NaN, can be read from JSON and not be written to it again.
+    Half a character, or NaN, can be read from JSON and not be written to it again. JSON that cannot be read
+    at all is found before anybody has asked who sends it.
     """
     assert isinstance(error, RequestValidationError)
+    try:
+        await get_user(request, None, await bearer_scheme(request))
+    except HTTPException as refused:
+        return JSONResponse({"detail": refused.detail}, refused.status_code)
     detail = [{part: found[part] for part in ("type", "loc", "msg")} for found in error.errors()]
     return Response(
         json.dumps({"detail": detail}),
@@ -79,9 +85,12 @@ async def _say_what_does_not_fit(request: Request, error: Exception) -> Response
     )
 
 
-async def _refuse(request: Request, error: Exception) -> JSONResponse:
+def _refuse(request: Request, error: Exception) -> JSONResponse:
     """Answer 404 for what does not exist, 409 for what cannot be now, else 400; the field is named."""
     assert isinstance(error, BadRequest)
+    if isinstance(error, Ambiguous):
+        readable = request.state.caller.readable_assets(error.uris)
+        error = error.told_to(readable) if readable else NotPermitted("asset", "you may not read it")
     if isinstance(error, NotPermitted):
         return JSONResponse({"detail": f"Forbidden: {error.message}"}, status.HTTP_403_FORBIDDEN)
     code = {NotFound: status.HTTP_404_NOT_FOUND, Conflict: status.HTTP_409_CONFLICT}.get(

@@ -128,7 +128,10 @@ def _cord(view: CordView, caller: Caller) -> dict[str, Any]:
             acknowledge=is_open and row.acknowledged_at is None and caller.may(Act.ACKNOWLEDGE, ids),
             edit=may_pull,
             release=may_release and (partitions_open > 0 or covers_later),
-            repair=may_release and partitions_open > 0,
+            repair=may_release
+            and partitions_open > 0
+            and view.publishers is not None
+            and view.publishers <= caller.editable_dags,
             raise_to_stop=may_pull and row.severity == Severity.WARN.value,
         ),
     }

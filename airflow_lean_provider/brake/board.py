@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, case, func, or_, select, union
 
+from airflow_lean_provider.airflow_internals import lineage
 from airflow_lean_provider.airflow_internals.assets import names_of
 from airflow_lean_provider.airflow_internals.audit import runs_of_cords
 from airflow_lean_provider.brake import scopes
@@ -16,6 +17,7 @@ from airflow_lean_provider.brake.scene import look
 from airflow_lean_provider.brake.settle import Awaits, release_waits_for
 from airflow_lean_provider.rules.facts import Cause, Partition, Run, Severity
 from airflow_lean_provider.rules.plan import Label, decide
+from airflow_lean_provider.rules.versions import events_of
 from airflow_lean_provider.store.models import (
     AffectedRun,
     Cord,
@@ -73,6 +75,7 @@ class CordView:
     :param runs: how many runs have each label
     :param to_do: runs that the brake has not done with
     :param done: runs that it has done with
+    :param publishers: the Dags whose tasks a repair would clear; None if some partition has none
     """
 
     cord: Cord
@@ -81,6 +84,7 @@ class CordView:
     runs: Counter[str]
     to_do: int
     done: int
+    publishers: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +252,7 @@ def _views(rows: Sequence[Cord], session: Session) -> list[CordView]:
         _last_closed(rows),
         session=session,
     )
+    publishers = _publishers([row.id for row in rows if row.closed_at is None], session)
     for affected in session.scalars(select(AffectedRun)):
         run = Run(affected.dag_id, affected.run_id)
         for number in {c[0] for c in affected.causes}:
@@ -262,9 +267,45 @@ def _views(rows: Sequence[Cord], session: Session) -> list[CordView]:
             labels[row.id],
             to_do=len(busy[row.id]),
             done=len(known.get(row.id, set()) - busy[row.id]),
+            publishers=publishers.get(row.id),
         )
         for row in rows
     ]
+
+
+def _publishers(numbers: Sequence[int], session: Session) -> dict[int, frozenset[str]]:
+    """Return, by cord, the Dags that published its open partitions; no cord of which one has no such Dag."""
+    of_cord: dict[int, list[CordPartition]] = defaultdict(list)
+    for row in session.scalars(
+        select(CordPartition).where(CordPartition.cord_id.in_(numbers), CordPartition.outcome.is_(None))
+    ):
+        of_cord[row.cord_id].append(row)
+    sources = lineage.sources_of(
+        {event for rows in of_cord.values() for row in rows for event in events_of(row.named)},
+        session=session,
+    )
+    unnamed = {
+        Partition(row.asset_id, row.partition_key)
+        for rows in of_cord.values()
+        for row in rows
+        if not events_of(row.named) & sources.keys()
+    }
+    later = {
+        p.partition: p.task.run
+        for p in sorted(lineage.publications_of(unnamed, session=session), key=lambda p: p.id)
+        if p.task is not None
+    }
+    found = {}
+    for number, rows in of_cord.items():
+        runs = [
+            sources[max(known)]
+            if (known := events_of(row.named) & sources.keys())
+            else later.get(Partition(row.asset_id, row.partition_key))
+            for row in rows
+        ]
+        if None not in runs:
+            found[number] = frozenset(run.dag_id for run in runs if run is not None)
+    return found
 
 
 def _last_closed(rows: Sequence[Cord]) -> datetime | None:

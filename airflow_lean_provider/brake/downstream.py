@@ -12,6 +12,7 @@ from sqlalchemy import select
 from airflow_lean_provider.airflow_internals.assets import names_of
 from airflow_lean_provider.airflow_internals.dags import Dags
 from airflow_lean_provider.airflow_internals.runs import parents_of
+from airflow_lean_provider.brake.absent import absent_partitions
 from airflow_lean_provider.brake.errors import NotFound
 from airflow_lean_provider.brake.hops import Made, walk
 from airflow_lean_provider.brake.pull import A_PREVIEW, Preview
@@ -33,6 +34,7 @@ class NodeState(str, Enum):
 
     BAD = "bad"
     WARNED = "warned"
+    WITHDRAWN = "withdrawn"
     STOPPED = "stopped"
     HELD = "held"
     REPAIRING = "repairing"
@@ -49,6 +51,7 @@ class Node:
     :param hops: how many Dags away from the roots
     :param keys: the partition keys in question
     :param bad: those of an asset that are bad
+    :param absent: those that were withdrawn, or made from such alone
     :param runs: of a Dag, its runs by label
     """
 
@@ -59,6 +62,7 @@ class Node:
     warned: bool = False
     keys: set[str | None] = field(default_factory=set)
     bad: set[str | None] = field(default_factory=set)
+    absent: set[str | None] = field(default_factory=set)
     runs: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -71,7 +75,9 @@ class Node:
         if self.asset is not None:
             if self.bad:
                 return NodeState.BAD
-            return NodeState.WARNED if self.warned else NodeState.CLEAN
+            if self.warned:
+                return NodeState.WARNED
+            return NodeState.WITHDRAWN if self.absent else NodeState.CLEAN
         for label, state in _STATES.items():
             if self.runs[label.value]:
                 return state
@@ -117,6 +123,7 @@ class Concerned:
     bad: frozenset[Partition]
     runs: dict[Run, tuple[frozenset[str], frozenset[Partition]]]
     warned: bool = False
+    absent: frozenset[Partition] = frozenset()
 
 
 def of_cord(cord_id: int) -> Graph:
@@ -151,7 +158,7 @@ def of_cord(cord_id: int) -> Graph:
         warned = cord.closed_at is None and cord.severity == Severity.WARN.value
         roots = frozenset(Partition(*row) for row in rows)
         made = walk(roots, Dags(session), session)
-        return draw_graph(Concerned(roots, bad, affected, warned), made, session)
+        return draw_graph(Concerned(roots, bad, affected, warned, absent_partitions(session)), made, session)
 
     return in_transaction(draw)
 
@@ -199,6 +206,10 @@ def draw_graph(concerned: Concerned, downstream: Iterable[Made], session: Sessio
         node = _asset(graph, partition.asset, 1)
         node.keys.add(partition.key)
         node.bad.add(partition.key)
+    for partition in concerned.absent:
+        of_asset = graph.nodes.get(f"asset:{partition.asset}")
+        if of_asset is not None and partition.key in of_asset.keys:
+            of_asset.absent.add(partition.key)
     _add_runs(graph, concerned, session)
     names = names_of({n.asset for n in graph.nodes.values() if n.asset is not None}, session=session)
     for node in graph.nodes.values():

@@ -18,6 +18,7 @@ from airflow_lean_provider.airflow_internals.assets import (
     names_of,
 )
 from airflow_lean_provider.airflow_internals.runs import known_runs
+from airflow_lean_provider.brake.absent import absent_partitions
 from airflow_lean_provider.brake.errors import BadRequest, NotFound
 from airflow_lean_provider.brake.targets import the_asset
 from airflow_lean_provider.rules.facts import Outcome, Partition, Publication, Run, Severity
@@ -44,7 +45,7 @@ class State(str, Enum):
     WARNED = "warned"
     """A cord that only warns is open on it."""
     WITHDRAWN = "withdrawn"
-    """It should not exist, and was not published since."""
+    """It should not exist, or was made from such alone, and was not published since."""
     CLEAN = "clean"
 
 
@@ -265,6 +266,9 @@ def _standings(asset_ids: Collection[int], session: Session) -> dict[Partition, 
         .order_by(CordPartition.ended_at)
     ):
         found[Partition(row.asset_id, row.partition_key)] = Standing(State.WITHDRAWN, since=row.ended_at)
+    for partition in absent_partitions(session):
+        if partition.asset in asset_ids:
+            found.setdefault(partition, Standing(State.WITHDRAWN))
     warned: dict[Partition, list[tuple[int, datetime]]] = defaultdict(list)
     for row, pulled_at in session.execute(
         select(CordPartition, Cord.pulled_at)

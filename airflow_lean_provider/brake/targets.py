@@ -10,7 +10,7 @@ from sqlalchemy import select
 from airflow_lean_provider.airflow_internals import lineage
 from airflow_lean_provider.airflow_internals.assets import NamedAsset, find_asset, find_assets, names_of
 from airflow_lean_provider.airflow_internals.runs import known_runs
-from airflow_lean_provider.brake.errors import BadRequest, NotFound
+from airflow_lean_provider.brake.errors import Ambiguous, BadRequest, NotFound
 from airflow_lean_provider.rules.facts import Partition, Publication, Run
 from airflow_lean_provider.rules.scope import Kind, NoOrder, OpenEnded, keys_between, starting_at
 from airflow_lean_provider.rules.versions import Version, current, partial_ones
@@ -209,10 +209,7 @@ def the_asset(name_or_uri: str | int | None, session: Session) -> NamedAsset:
     if not assets:
         raise NotFound("asset", f"no asset has the name or uri {name_or_uri!r}")
     if len(assets) > 1:
-        raise BadRequest(
-            "asset",
-            f"{name_or_uri!r} is ambiguous; use a uri: " + ", ".join(sorted(a.uri for a in assets)),
-        )
+        raise Ambiguous(name_or_uri, {a.id: a.uri for a in assets})
     return assets[0]
 
 

@@ -60,6 +60,12 @@ def version_of_event(event_id: int) -> str:
     return f"event:{event_id}"
 
 
+def events_of(versions: Iterable[str]) -> set[int]:
+    """Return the asset events that completed those of the versions that one did."""
+    kinds = (version.partition(":") for version in versions)
+    return {int(number) for kind, _, number in kinds if kind in ("event", "part")}
+
+
 def _version_of_half(half: HalfWritten) -> str:
     task = "/".join(map(str, half.attempt.task))
     return f"half:{half.partition.asset}:{half.partition.key}:{task}/{half.attempt.number}"

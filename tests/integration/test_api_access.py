@@ -380,9 +380,28 @@ def test_nobody_clears_the_tasks_of_a_dag_that_he_may_not_edit(stage: Stage, mon
             return False
         return of_dag(self, method=method, details=details, **options)
 
+    assert Client("op").get(f"/cords/{stage.cord}")["may"]["repair"]
     monkeypatch.setattr(SimpleAuthManager, "is_authorized_dag", is_authorized_dag)
     with nothing_changes():
         assert stage.ask(Client("op"), "POST", "/v1/cords/{cord_id}/repair") == 403
+    assert not Client("op").get(f"/cords/{stage.cord}")["may"]["repair"]
+
+
+@pytest.mark.usefixtures("secret")
+def test_an_ambiguous_name_tells_only_what_may_be_read(world: World) -> None:
+    """One asset has as its name what is another one's uri, and that other one is not everybody's business."""
+    hidden, open_to_all = Asset("salaries", uri="x://a/both"), Asset("x://a/both", uri="x://a/open")
+    world.add(producer("ingest", hidden, open_to_all))
+    world.publish("ingest", "p1")
+    op = Client("op")
+    for path, more in {
+        "/cords/preview": {"partition_keys": ["p1"]},
+        "/cords": {"partition_keys": ["p1"], "reason": "x"},
+        "/partitions/declare": {"partition_key": "p1", "outcome": "fixed", "reason": "x"},
+    }.items():
+        code, detail = op.refused("POST", path, json={"asset": "x://a/both", **more})
+        assert (code, detail["field"]) == (400, "asset")
+        assert detail["message"].endswith("use a uri: x://a/open, 1 that you may not read")
 
 
 # Who sends it
@@ -417,3 +436,30 @@ def test_a_token_that_nobody_signed_is_refused(stage: Stage, token: str) -> None
     nobody = Client(None)
     answer = nobody.ask("GET", "/cords", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code in (401, 403)
+
+
+@pytest.mark.parametrize("body", ["[", '{"reason": ', ""])
+def test_nobody_is_told_that_his_json_is_wrong(world: World, body: str) -> None:
+    options = {"content": body, "headers": {"Content-Type": "application/json"}}
+    assert Client(None).refused("POST", "/cords", **options)[0] == 401
+    assert Client("op").refused("POST", "/cords", **options)[0] == 422
+
+
+@pytest.fixture
+def all_admins(clean_db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Airflow as it is tried out: everybody is an administrator, and Airflow adds the token by itself."""
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "True")
+    before = airflow_app._AuthManagerState.instance
+    application.cache_clear()
+    yield
+    application.cache_clear()
+    airflow_app._AuthManagerState.instance = before
+
+
+@pytest.mark.usefixtures("all_admins")
+def test_another_sites_page_changes_nothing_where_everybody_is_an_administrator(stage: Stage) -> None:
+    anybody, path = Client(None), f"/cords/{stage.cord}/acknowledge"
+    with nothing_changes():
+        refused = anybody.refused("POST", path, json={}, headers={"Sec-Fetch-Site": "cross-site"})
+    assert refused == (403, "Forbidden: another site's page has sent this")
+    assert anybody.ask("POST", path, json={}).status_code == 200

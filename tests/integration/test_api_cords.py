@@ -54,6 +54,33 @@ def test_a_bad_partition_is_previewed_pulled_shown_and_released(chain: World) ->
     assert (closed["state"], closed["progress"]) == ("closed", {"to_do": 0, "done": 2})
 
 
+def test_what_was_made_from_what_was_withdrawn_alone_is_shown_as_withdrawn(chain: World) -> None:
+    """The hour should not exist, nor the report that was made of it; that is so after the cord's end, too."""
+    chain.publish("ingest", "p1", "p2")
+    chain.play()
+    op = Client("op")
+    cord = op.post("/cords", **wrong("p1"))["cord_id"]
+    op.post(f"/cords/{cord}/release", outcome="withdrawn")
+    assert op.get(f"/cords/{cord}")["state"] == "closed"
+    assets = {a["name"]: a["asset_id"] for a in op.get("/assets")["assets"]}
+    for name in ("orders", "clean", "report"):
+        told = op.get(f"/assets/{assets[name]}/partitions")["partitions"]
+        assert [p["state"] for p in told] == ["withdrawn", "clean"]
+    states = {n["label"]: n["state"] for n in op.get(f"/cords/{cord}/graph")["nodes"] if n["kind"] == "asset"}
+    assert states == dict.fromkeys(("orders", "clean", "report"), "withdrawn")
+    chain.publish("ingest", "p1")
+    chain.play()
+    told = op.get(f"/assets/{assets['report']}/partitions")["partitions"]
+    assert [p["state"] for p in told] == ["clean", "clean"]
+
+
+def test_nobody_is_offered_a_repair_of_what_came_from_outside(chain: World) -> None:
+    chain.publish_from_outside("orders", "p1")
+    chain.publish("ingest", "p2")
+    op = Client("op")
+    assert [op.post("/cords", **wrong(key))["may"]["repair"] for key in ("p1", "p2")] == [False, True]
+
+
 def wrong(*keys: str, **more: Any) -> dict[str, Any]:
     return {"asset": "orders", "partition_keys": list(keys), "reason": "cents", **more}
 

@@ -76,7 +76,7 @@ export type CordPartition = PartitionName & {
 
 export type CordPartitions = { partitions: CordPartition[]; total_entries: number };
 
-export type NodeState = "bad" | "warned" | "stopped" | "held" | "repairing" | "tainted" | "clean";
+export type NodeState = "bad" | "warned" | "withdrawn" | "stopped" | "held" | "repairing" | "tainted" | "clean";
 
 export type GraphNode = {
   id: string;
