@@ -338,4 +338,4 @@ def _makers(version: Version, run: RunFacts) -> set[str]:
 
 def ended_of_itself(execution: Execution) -> bool:
     """Tell whether nobody killed the execution."""
-    return execution.ending in (Ending.SUCCESS, Ending.FAILED)
+    return execution.ending in (Ending.SUCCESS, Ending.FAILED, Ending.SKIPPED)

@@ -59,7 +59,7 @@ class Ending(str, Enum):
     SUCCESS = "success"
     FAILED = "failed"
     SKIPPED = "skipped"
-    """It has skipped itself: it wrote nothing, and what it saw is nobody's debt."""
+    """It has skipped itself: it wrote nothing, but has seen what it read."""
     STOPPED = "stopped"
     """Killed by the brake while it read."""
 

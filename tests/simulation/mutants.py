@@ -359,7 +359,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "failures_owe_nothing",
         "only what succeeded on bad data owes, not what failed on it",
         _AT + "rules.badness",
-        "return execution.ending in (Ending.SUCCESS, Ending.FAILED)",
+        "return execution.ending in (Ending.SUCCESS, Ending.FAILED, Ending.SKIPPED)",
         "return execution.ending is Ending.SUCCESS",
         story="what failed on bad data, and what follows it",
     ),

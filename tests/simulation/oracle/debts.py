@@ -72,10 +72,6 @@ class Debts:
             self.tainted[execution.task] = execution
 
     def _counts(self, execution: Execution) -> bool:
-        """It ended of itself (success or failure), and may owe."""
-        return execution.how != "skipped" and self._may_owe(execution)
-
-    def _may_owe(self, execution: Execution) -> bool:
         """It ended of itself, what it read is not all withdrawn, it is there and was not marked since."""
         run = self.facts.runs[execution.task.run]
         return (
@@ -113,7 +109,7 @@ class Debts:
             return
         for task in self.facts.instances(run.id):
             last = self.facts.last.get(task)
-            if last is None or not self._may_owe(last) or not last.covers(delivery.partition):
+            if last is None or not self._counts(last) or not last.covers(delivery.partition):
                 continue
             if last.granted < delivery.at and not any(
                 later.granted > delivery.at and later.how in DONE

@@ -235,13 +235,13 @@ def test_a_killed_task_of_another_run_excuses_no_teardown():
 # D4
 
 
-def test_who_skipped_owes_nothing():
-    """An execution of it that ended of itself (success or failure)."""
+def test_who_skipped_owes():
+    """The bad hour was empty: it would never see the good data (docs/decisions/0003, 39)."""
     story = Story(producer("raw"), consumer("clean", "raw"))
     run = story.run("clean", KEY, story.works(story.run("make_raw"), RAW))
     story.ends(story.starts(run), "skipped")
     story.releases(story.pulls(RAW))
-    assert story.complaints_at_rest() == []
+    assert "it did not run again" in complaint(story)
 
 
 def test_who_skips_itself_on_good_data_has_paid():
