@@ -257,12 +257,17 @@ def is_to_read_again(on: Session | Connection, run: Run, since: datetime) -> boo
 
 
 def _concerns(connection: Connection, row: PartitionedAssetKeyLog, saw: list) -> bool:
-    """Tell whether the partition was halted just before, or the run saw a bad version of it."""
+    """
+    Tell whether the partition was halted just before, or the run saw a bad version of it.
+
+    The publication itself halts without causes what may be born bad.
+    """
     if [row.asset_id, row.source_partition_key] in saw:
         return True
-    return row.source_partition_key in set(
-        connection.scalars(
-            select(HaltedPartition.partition_key).where(
+    return any(
+        halted.partition_key == row.source_partition_key and halted.causes
+        for halted in connection.execute(
+            select(HaltedPartition.partition_key, HaltedPartition.causes).where(
                 HaltedPartition.asset_id == row.asset_id,
                 HaltedPartition.partition_key == row.source_partition_key,
             )

@@ -304,7 +304,7 @@ def leave_out(ti: TaskInstance) -> bool:
 
     :return: False if it has begun or ended meanwhile, and was left alone
     """
-    if ti.state is not None and not is_parked(ti):
+    if ti.state not in (None, TaskInstanceState.UP_FOR_RETRY) and not is_parked(ti):
         return False
     ti.state = TaskInstanceState.SKIPPED
     ti.start_date = ti.start_date or utcnow()

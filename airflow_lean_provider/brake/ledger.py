@@ -122,7 +122,7 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
         row.labels = sorted(label.value for label in run_plan.labels)
         if run_plan.causes or not row.causes:
             row.causes = causes_to_json(run_plan.causes)
-        row.saw = _saw(plan, run, run_plan) or row.saw or []
+        row.saw = _saw(plan, run, run_plan)
         row.consumed = [list(p) for p in sorted(known.consumed | _inherited(plan, known), key=str)]
         row.absorbs = (
             known.origin is Origin.ASSETS and not known.shape.advisory and known.group in reading_again

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-NOT_JUDGED = 0
-"""In place of a cord: nobody has judged the publication yet."""
-
 _A_CORD_IS_OPEN = and_(
     select(Cord.id).where(Cord.closed_at.is_(None), Cord.severity == Severity.STOP.value).exists(),
     ~select(Switch.id).where(Switch.enabled.is_(False)).exists(),
@@ -51,7 +48,8 @@ def halt_until_judged(connection: Connection, event: Any) -> None:
     Born bad is what a run publishes that an open cord concerns, that a person lets through or that is only
     advisory. Called in the publication's transaction, with the row of Airflow's ``asset_event``: it only
     inserts, and never raises, since an error would make Airflow mark the healthy producer as failed. What it
-    misses, the settling that follows finds, which also lifts what turns out to be good.
+    misses, the settling that follows finds, which also lifts what turns out to be good. Until then the halt
+    has no causes, if no scope covers it.
     """
     try:
         with connection.begin_nested():
@@ -65,7 +63,7 @@ def halt_until_judged(connection: Connection, event: Any) -> None:
                         asset_id=partition.asset,
                         partition_key=partition.key,
                         root=bool(cords),
-                        causes=[[cord, *partition] for cord in cords or [NOT_JUDGED]],
+                        causes=[[cord, *partition] for cord in cords],
                         since=now(),
                     )
                 )

@@ -16,6 +16,7 @@ from airflow_lean_provider.brake.scene import Scene, look
 from airflow_lean_provider.brake.scopes import A_TRANSACTION
 from airflow_lean_provider.brake.settle import settle
 from airflow_lean_provider.brake.targets import Meant, Scope, Target, find_meant, find_named
+from airflow_lean_provider.rules.badness import judge
 from airflow_lean_provider.rules.facts import Facts, Halt, Outcome, Partition, Severity
 from airflow_lean_provider.rules.plan import Plan, decide
 from airflow_lean_provider.rules.versions import all_versions
@@ -80,7 +81,9 @@ def preview(scope: Scope, *, severity: Severity | None = None) -> Preview:
         meant: list[Meant] = []
 
         def suppose(facts: Facts) -> list[Halt]:
-            meant[:] = [find_meant(named, scope, all_versions(facts))]
+            was_withdrawn = any(halt.outcome is Outcome.WITHDRAWN for halt in facts.halts)
+            withdrawn = judge(facts).withdrawn if was_withdrawn else {}
+            meant[:] = [find_meant(named, scope, all_versions(facts), withdrawn)]
             return [_supposed(target, chosen, moment) for target in meant[0].targets]
 
         scene = look(session, also=named.partitions, suppose=suppose)
@@ -126,7 +129,8 @@ def pull(
             if existing is not None:
                 return Pulled(existing, settled=False, existed=True)
         named = find_named(scope, session=session)
-        meant = find_meant(named, scope, look(session, also=named.partitions).judgement.versions)
+        judgement = look(session, also=named.partitions).judgement
+        meant = find_meant(named, scope, judgement.versions, judgement.withdrawn)
         if permitted is not None and not meant.assets.keys() <= set(permitted):
             raise Conflict("run", "has published another asset meanwhile; ask again")
         moment = now()

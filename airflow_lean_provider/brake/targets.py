@@ -123,18 +123,24 @@ def find_named(scope: Scope, *, session: Session) -> Named:
     return Named(tuple(Partition(asset.id, key) for key in keys), {asset.id: asset.name}, later)
 
 
-def find_meant(named: Named, scope: Scope, versions: Mapping[Partition, Sequence[Version]]) -> Meant:
+def find_meant(
+    named: Named,
+    scope: Scope,
+    versions: Mapping[Partition, Sequence[Version]],
+    withdrawn: Mapping[Partition, Collection[datetime]],
+) -> Meant:
     """
     Say which versions of the partitions are meant.
 
     :param versions: at least those of the partitions
+    :param withdrawn: when partitions were withdrawn
     :raises BadRequest: if none is
     """
     targets = []
     for partition in named.partitions:
         found = versions.get(partition, ())
         last = current(found)
-        bad = _bad_ones(found, scope)
+        bad = _bad_ones(found, scope, max(withdrawn.get(partition, ()), default=None))
         if not bad and (scope.since or scope.until):
             continue
         good_again = scope.until is not None and last is not None and last.at > scope.until
@@ -253,7 +259,8 @@ def _is_by(publication: Publication, scope: Scope) -> bool:
     return scope.task_id in (None, task.task_id) and scope.map_index in (None, task.map_index)
 
 
-def _bad_ones(versions: Iterable[Version], scope: Scope) -> tuple[Version, ...]:
+def _bad_ones(versions: Iterable[Version], scope: Scope, withdrawn: datetime | None) -> tuple[Version, ...]:
+    """Return what the pull names: what was withdrawn only if it is told to by a moment."""
     fitting = tuple(
         v
         for v in versions
@@ -263,5 +270,7 @@ def _bad_ones(versions: Iterable[Version], scope: Scope) -> tuple[Version, ...]:
     )
     if scope.since is not None:
         return fitting
+    if withdrawn is not None and scope.until is None:
+        fitting = tuple(v for v in fitting if v.at > withdrawn)
     last = current(fitting)
     return (*([last] if last is not None else []), *partial_ones(fitting))

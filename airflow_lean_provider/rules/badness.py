@@ -45,7 +45,9 @@ class Judgement:
     :param sights: for each try that saw a bad version, the versions
     :param bad_partitions: the partitions that may not be read, with the causes of each
     :param absent: the withdrawn partitions
+    :param withdrawn: when each partition was withdrawn that ever was, though it may have been published since
     :param endings: how each cause ended, None while it is open
+    :param ended: when each cause ended that a cord has
     """
 
     versions: Mapping[Partition, tuple[Version, ...]]
@@ -54,7 +56,9 @@ class Judgement:
     sights: Mapping[Try, frozenset[str]]
     bad_partitions: Mapping[Partition, frozenset[Cause]]
     absent: frozenset[Partition]
+    withdrawn: Mapping[Partition, frozenset[datetime]]
     endings: Mapping[Cause, Outcome | None]
+    ended: Mapping[Cause, datetime]
     reading: Reading
 
 
@@ -85,7 +89,9 @@ def judge(facts: Facts) -> Judgement:
         sights=sights,
         bad_partitions=_bad_partitions(facts, versions, bad, absent.keys()),
         absent=frozenset(absent),
+        withdrawn={partition: frozenset(moments) for partition, moments in gone.items()},
         endings=endings,
+        ended={Cause(h.cord, h.partition): h.ended for h in facts.halts if h.ended is not None},
         reading=reading,
     )
 

@@ -18,7 +18,7 @@ from airflow_lean_provider.rules.facts import (
     Task,
     TaskState,
 )
-from airflow_lean_provider.rules.starts import bad_reads, reads_only_absent
+from airflow_lean_provider.rules.starts import bad_reads, had_nothing_to_read, reads_only_absent
 
 Group = tuple[str, str]
 Instance = tuple[str, int]
@@ -185,15 +185,24 @@ def _incurs_debt(execution: Execution, facts: Facts, judgement: Judgement) -> bo
     """
     D4, first half: it ended of itself and saw what was bad for a cause that has ended as fixed.
 
-    Or as withdrawn, while it also reads others: who has nothing left to read owes nothing.
+    Or as withdrawn, while it also reads others: who has nothing left to read owes nothing, and what it owed
+    by then is forgiven, though something is there again.
     """
     if not ended_of_itself(execution):
         return False
-    outcomes = {judgement.endings.get(c) for c in judgement.seen.get(execution.attempt, ())}
-    if not {Outcome.FIXED, Outcome.WITHDRAWN} & outcomes:
+    ended = {
+        c
+        for c in judgement.seen.get(execution.attempt, ())
+        if judgement.endings.get(c) in (Outcome.FIXED, Outcome.WITHDRAWN)
+    }
+    if not ended:
         return False
     known = facts.runs[execution.task.run]
-    return not reads_only_absent(judgement, known, execution.task.task_id)
+    task_id = execution.task.task_id
+    if reads_only_absent(judgement, known, task_id):
+        return False
+    forgiven = had_nothing_to_read(judgement, known, task_id, execution.started)
+    return forgiven is None or any(c in judgement.ended and judgement.ended[c] > forgiven for c in ended)
 
 
 def _runs_with_unread_events(
@@ -211,7 +220,8 @@ def _runs_with_unread_events(
             continue
         mine = [e.started for e in history if e.task.run == member.run]
         newest = max(member.absorbed)
-        if mine and max(mine) < newest and (paid is None or paid < newest):
+        forgiven = had_nothing_to_read(judgement, member, instance[0], newest)
+        if mine and max(mine) < newest and (paid is None or paid < newest) and forgiven is None:
             unread.add(member.run)
     return unread
 

@@ -22,7 +22,14 @@ from airflow_lean_provider.rules.facts import (
     Task,
     TaskState,
 )
-from airflow_lean_provider.rules.starts import alive, bad_reads, may_start, reads_only_absent
+from airflow_lean_provider.rules.starts import (
+    alive,
+    bad_reads,
+    had_nothing_to_read,
+    may_start,
+    reads_only_absent,
+)
+from airflow_lean_provider.rules.versions import current
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -171,6 +178,10 @@ def _plan_run(
         said = replace(said, labels=said.labels | repairing, clear=clear)
         if not surviving and not stop and not waits:
             said = replace(said, tear_down=_to_tear_down(run, executions))
+        if not waits:
+            said = replace(
+                said, leave_out=_to_leave_out(facts, judgement, run, unfinished.keys() - forbidden)
+            )
         return _keep_back(said, run, unfinished, forbidden, waits)
     if run.kept_back and need_not_run and not _only_tears_down(run, unfinished):
         if {TaskState.RUNNING, TaskState.QUEUED} & set(unfinished.values()):
@@ -184,7 +195,7 @@ def _plan_run(
         release=run.held,
         unpark=_parked(unfinished),
         clear=tuple(sorted({*clear, *_to_set_up_again(run, unfinished)})) if run.kept_back else clear,
-        leave_out=_to_leave_out(judgement, run, unfinished) if run.kept_back else (),
+        leave_out=_to_leave_out(facts, judgement, run, unfinished.keys()),
     )
 
 
@@ -197,17 +208,34 @@ def _may_repair(facts: Facts, run: RunFacts, clear: tuple[Task, ...], executions
 
 
 def _to_leave_out(
-    judgement: Judgement, run: RunFacts, unfinished: Mapping[Task, TaskState]
+    facts: Facts, judgement: Judgement, run: RunFacts, unfinished: Collection[Task]
 ) -> tuple[Task, ...]:
+    """Return what was held when the last of what it reads was withdrawn, whether or not we had got to it."""
     kept = (TaskState.WAITING, TaskState.PARKED)
     return tuple(
         sorted(
             t
-            for t, s in unfinished.items()
-            if s in kept
+            for t in unfinished
+            if run.tasks[t] in kept
             and t.task_id not in run.shape.teardowns
             and reads_only_absent(judgement, run, t.task_id)
+            and (run.kept_back or _was_held(facts, judgement, run, t))
         )
+    )
+
+
+def _was_held(facts: Facts, judgement: Judgement, run: RunFacts, task: Task) -> bool:
+    """Tell whether the task was to run, and might not, when the last of what it reads was withdrawn."""
+    if run.shape.advisory or run.run in facts.let_through:
+        return False
+    asked = max(facts.asked.get(task, ()), default=None)
+    withdrawn = had_nothing_to_read(judgement, run, task.task_id)
+    last = (current(judgement.versions.get(p, ())) for p in judgement.reading.of(run.run, task.task_id))
+    return (
+        asked is not None
+        and withdrawn is not None
+        and asked < withdrawn
+        and any(v is not None and v.id in judgement.bad for v in last)
     )
 
 
@@ -289,6 +317,7 @@ def _keep_back(
         t
         for t, s in unfinished.items()
         if t not in kept
+        and t not in said.leave_out
         and (t.task_id not in run.shape.teardowns or s in (TaskState.RUNNING, TaskState.QUEUED))
     }
     whole = holds_as_a_whole(run) and not goes_on

@@ -66,10 +66,16 @@ class Reading:
 
         :param versions: what was published of each partition
         """
+        read = self.of_what_there_is(versions, run, task_id)
+        return bool(read) and read <= set(partitions)
+
+    def of_what_there_is(
+        self, versions: Mapping[Partition, Collection[Version]], run: RunFacts, task_id: str
+    ) -> frozenset[Partition]:
+        """Return what the task reads, without what an earlier task is to publish and never has."""
         before = run.shape.upstream.get(task_id, frozenset())
         outlets = frozenset().union(*(run.outlets(t) for t in before))
-        read = self.of(run.run, task_id) - {p for p in outlets if not versions.get(p)}
-        return bool(read) and read <= set(partitions)
+        return self.of(run.run, task_id) - {p for p in outlets if not versions.get(p)}
 
     def _inherit(self, children: list[RunFacts]) -> None:
         """Hand down what triggering tasks read, until nobody reads more: runs may trigger each other anew."""

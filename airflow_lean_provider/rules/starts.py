@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from airflow_lean_provider.rules.facts import Ending
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow_lean_provider.rules.badness import Judgement
     from airflow_lean_provider.rules.facts import Execution, Facts, Partition, Run, RunFacts, Task
 
@@ -54,6 +56,22 @@ def forbidden_reads(facts: Facts, judgement: Judgement, run: Run, task_id: str) 
 def alive(facts: Facts, task: Task) -> bool:
     """Tell whether the process of a try of it that the brake stopped may still live."""
     return any(attempt.task == task and facts.now < gone for attempt, gone in facts.survivors.items())
+
+
+def had_nothing_to_read(
+    judgement: Judgement, run: RunFacts, task_id: str, since: datetime | None = None
+) -> datetime | None:
+    """Return when last all that the task reads was withdrawn, from ``since`` on; None if it never was."""
+    read = judgement.reading.of_what_there_is(judgement.versions, run, task_id)
+    moments = {m for p in read for m in judgement.withdrawn.get(p, ()) if since is None or m >= since}
+    return max((m for m in moments if all(_was_absent(judgement, p, m) for p in read)), default=None)
+
+
+def _was_absent(judgement: Judgement, partition: Partition, at: datetime) -> bool:
+    withdrawn = max((m for m in judgement.withdrawn.get(partition, ()) if m <= at), default=None)
+    return withdrawn is not None and not any(
+        v.complete and withdrawn < v.at <= at for v in judgement.versions.get(partition, ())
+    )
 
 
 def reads_only_absent(judgement: Judgement, run: RunFacts, task_id: str) -> bool:

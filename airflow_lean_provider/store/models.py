@@ -179,7 +179,8 @@ class HaltedPartition(Base):
     """
     A partition that may not be read: the cache of D2 that every start asks.
 
-    :param causes: the cords, as ``[cord, asset, key]`` triples; cord 0 is a half-written version
+    :param causes: the cords, as ``[cord, asset, key]`` triples; cord 0 is a half-written version; none at all
+        while nobody has judged what was published
     """
 
     __tablename__ = "lean_halted_partition"

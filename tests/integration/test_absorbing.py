@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import select
 
 from airflow_lean_provider.brake.sweep import sweep
+from airflow_lean_provider.store.models import AbsorbedEvent
 from tests.integration.dags import (
     CLEAN,
     DAILY,
     ORDERS,
     RATES,
+    REPORT,
     consumer,
     days_of_hours,
     hours_of,
@@ -247,6 +250,27 @@ def test_a_run_that_a_person_has_marked_absorbs_nothing(chain: World) -> None:
     chain.publish("ingest", "p1")
     chain.release(cord, "fixed")
     assert chain.play()[("cleaning.work", "p1")] == 1
+
+
+def test_what_is_halted_by_its_own_publication_was_not_halted_before(world: World) -> None:
+    """Only what was halted just before an event is absorbed; what a repair publishes may be born bad."""
+    world.add(
+        producer("ingest", ORDERS),
+        producer("bank", RATES),
+        consumer("cleaning", ORDERS, CLEAN),
+        consumer("joining", ORDERS & CLEAN & RATES, REPORT),
+    )
+    world.publish("bank", "p1")
+    world.publish("ingest", "p1")
+    world.play(but=["joining"])
+    world.publish_from_outside("clean", "p1")
+    world.pull("rates", "p1")
+    orders = world.pull("orders", "p1")
+    assert world.is_held("joining", "p1")
+    world.release(orders, "fixed")
+    assert world.play() == {("cleaning.work", "p1"): 1}
+    with world._session() as session:
+        assert session.scalars(select(AbsorbedEvent.event_id)).all() == []
 
 
 def test_an_event_from_outside_is_absorbed_too(chain: World) -> None:

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from airflow.sdk import DAG, PartitionedAssetTimetable
+from sqlalchemy import select
 
 from airflow_lean_provider.brake.errors import BadRequest
+from airflow_lean_provider.brake.pull import Scope, preview
+from airflow_lean_provider.store.models import CordPartition
 from tests.integration.dags import CLEAN, ORDERS, RATES, REPORT, Step, consumer, producer
 
 if TYPE_CHECKING:
@@ -204,6 +207,22 @@ def test_what_was_called_fixed_as_it_stands_is_good_after_its_cord_is_closed(cha
     chain.release(chain.pull("clean", "p1"), "fixed", forced=True)
     chain.play()
     assert chain.halted() == {("orders", "p1")}
+
+
+def test_a_pull_on_what_is_withdrawn_names_nothing(chain: World) -> None:
+    """It is absent: who had read it owes nothing, though it is called fixed and is there again."""
+    chain.publish("ingest", "p1")
+    chain.play()
+    chain.release(chain.pull("orders", "p1"), "withdrawn")
+    (target,) = preview(Scope("orders", keys=("p1",))).meant.targets
+    assert target.named == ()
+    cords = [chain.pull("orders", "p1") for _ in range(2)]
+    with chain._session() as session:
+        named = select(CordPartition.named).where(CordPartition.cord_id.in_(cords))
+        assert session.scalars(named).all() == [[], []]
+    for cord in cords:
+        chain.release(cord, "fixed")
+    assert chain.play() == {}
 
 
 def test_withdrawn_ends_the_debts_for_what_was_absorbed(chain: World) -> None:

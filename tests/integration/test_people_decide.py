@@ -361,8 +361,7 @@ def test_a_person_who_clears_a_marked_run_takes_it_back(chain: World) -> None:
     assert chain.play()["cleaning.work", "p1"] == 1
 
 
-def test_a_held_run_with_a_teardown_that_a_person_marks_ends(world: World) -> None:
-    """Airflow leaves the run to its teardown, which must come."""
+def add_a_consumer_with_a_teardown(world: World) -> None:
     from airflow.sdk import PartitionedAssetTimetable
 
     from tests.integration.dags import producer
@@ -373,6 +372,27 @@ def test_a_held_run_with_a_teardown_that_a_person_marks_ends(world: World) -> No
     world.add(producer("ingest", ORDERS), dag)
     world.publish("ingest", "p1")
     world.tick()
+
+
+def test_a_run_with_a_teardown_that_a_person_marks_before_it_has_begun(world: World) -> None:
+    """
+    Nothing is set up, and nothing is left but the teardown, which Airflow skips.
+
+    The sweeper let the run go, and the scheduler held it again, in turns; meanwhile it absorbed every event.
+    """
+    add_a_consumer_with_a_teardown(world)
+    cord = world.pull("orders", "p1")
+    doors.rest("PATCH", path(world, "cleaning"), json={"state": "failed"})
+    assert world.play() == {}
+    assert world.dag_run("cleaning", "p1").state in ("failed", "success")
+    world.publish("ingest", "p1")
+    world.release(cord, "fixed")
+    assert world.play()["cleaning.work", "p1"] == 1
+
+
+def test_a_held_run_with_a_teardown_that_a_person_marks_ends(world: World) -> None:
+    """Airflow leaves the run to its teardown, which must come."""
+    add_a_consumer_with_a_teardown(world)
     assert world.work(world.take("cleaning", "p1", "setup"))
     world.tick()
     assert world.run(world.take("cleaning", "p1", "work")) == 200

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from airflow import settings as airflow_settings
-from airflow.models.asset import AssetEvent, AssetModel
+from airflow.models.asset import AssetEvent, AssetModel, remove_references_to_deleted_dags
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
@@ -143,20 +143,19 @@ class Stage:
             self._write([replace(spec, tasks=tasks)], actor)
 
     def remove(self, dag: str) -> None:
-        self._set_stale(dag, stale=True)
-
-    def restore(self, dag: str) -> None:
-        self._set_stale(dag, stale=False)
-
-    def _set_stale(self, dag: str, *, stale: bool) -> None:
-        if dag not in self.dags or self.is_stale(dag) == stale:
+        """``DagFileProcessorManager.deactivate_deleted_dags``."""
+        if dag not in self.dags or self.is_stale(dag):
             return
         with self._as("the dag-processor") as actor, create_session(scoped=False) as session:
-            spec = self.dags[dag]
-            actor.says.append(
-                ("dag", lambda at: seen.DagRemoved(at, dag) if stale else seen.DagWritten(at, spec))
-            )
-            session.get_one(DagModel, dag).is_stale = stale
+            actor.says.append(("dag", lambda at: seen.DagRemoved(at, dag)))
+            session.get_one(DagModel, dag).is_stale = True
+            session.flush()
+            remove_references_to_deleted_dags(session)
+
+    def restore(self, dag: str) -> None:
+        if dag in self.dags and self.is_stale(dag):
+            with self._as("the dag-processor") as actor:
+                self._write([self.dags[dag]], actor)
 
     # The schedulers and the sweeper
 
@@ -473,7 +472,14 @@ class Stage:
             self.severities[pulled.cord] = severity
             self.watch.tell(
                 lambda at: seen.Pulled(
-                    at, call, pulled.cord, named, severity, self.watch.cords[pulled.cord], **more
+                    at,
+                    call,
+                    pulled.cord,
+                    named,
+                    severity,
+                    self.watch.cords[pulled.cord],
+                    looked=self.watch.looked[pulled.cord],
+                    **more,
                 )
             )
 

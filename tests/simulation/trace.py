@@ -206,6 +206,7 @@ class Pulled:
     :param scope: what it covers besides, if that is open-ended
     :param since: the first event whose version is bad, None for the last version
     :param until: the last event whose version may be bad; what came after it is good
+    :param looked: the moment at which it was asked what had been published; None if it is the one before that
     """
 
     at: int
@@ -217,6 +218,7 @@ class Pulled:
     scope: OpenScope | None = None
     since: int | None = None
     until: int | None = None
+    looked: int | None = None
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,9 @@ class Watch:
         self.open: dict[TaskId, Execution] = {}
         self.cords: dict[int, int] = {}
         """The moment at which each cord was recorded."""
+        self.looked: dict[int, int] = {}
+        """The moment at which whoever pulled it last asked what had been published of its partitions."""
+        self._asked: dict[str | None, list[tuple[int, set[object]]]] = defaultdict(list)
         self.attempts: Counter[TaskId] = Counter()
         self._last: dict[TaskId, int] = {}
         self._numbered: Counter[tuple[str, str | None]] = Counter()
@@ -114,12 +117,14 @@ class Watch:
 
         self._written: dict[int, set[str]] = defaultdict(set)
         event.listen(self.engine, "before_cursor_execute", self._note_write)
+        event.listen(self.engine, "after_cursor_execute", self._note_question)
         self.engine.dialect.do_commit = do_commit  # type: ignore[method-assign]
         try:
             yield
         finally:
             del self.engine.dialect.do_commit
             event.remove(self.engine, "before_cursor_execute", self._note_write)
+            event.remove(self.engine, "after_cursor_execute", self._note_question)
 
     @property
     def actor(self) -> Actor:
@@ -131,6 +136,13 @@ class Watch:
     ) -> None:
         if match := _WRITES.match(statement):
             self._written[id(connection.connection.dbapi_connection)].add(match[1].lower())
+
+    def _note_question(
+        self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+    ) -> None:
+        if "FROM asset_event" in statement and not self._looking:
+            values = parameters.values() if isinstance(parameters, dict) else parameters
+            self._asked[self.who()].append((self.now, set(values)))
 
     @contextmanager
     def acting(self, actor: Actor) -> Iterator[Actor]:
@@ -311,8 +323,18 @@ class Watch:
     def _see_cords(self, connection: Connection) -> None:
         for cord in connection.scalars(text("SELECT id FROM lean_cord ORDER BY id")).all():
             if cord not in self.cords:
+                self.looked[cord] = self._when_asked(connection, cord)
                 self.now += 1
                 self.cords[cord] = self.now
+
+    def _when_asked(self, connection: Connection, cord: int) -> int:
+        """When whoever acts last asked for the events of the partitions that this cord is on."""
+        rows = connection.execute(
+            text("SELECT asset_id, partition_key FROM lean_cord_partition WHERE cord_id = :id"), {"id": cord}
+        ).all()
+        wanted = {row.asset_id for row in rows} | {row.partition_key for row in rows} - {None}
+        moments = [at for at, values in self._asked.pop(self.who(), ()) if wanted <= values]
+        return max(moments, default=self.now)
 
     def _see_releases(self, connection: Connection) -> None:
         rows = connection.execute(

@@ -87,9 +87,14 @@ class Debts:
         """How it ended: half-written always does as fixed."""
         return "fixed" if cause.cord is None else self.facts.cords[cause.cord].outcomes.get(cause.partition)
 
+    def _ended(self, cause: Cause) -> int:
+        return 0 if cause.cord is None else self.facts.cords[cause.cord].ended.get(cause.partition, 0)
+
     def _is_owed_for(self, cause: Cause, execution: Execution) -> bool:
         """The cause ended as fixed, or as withdrawn while the task also reads others."""
         outcome = self._outcome(cause)
+        if execution.forgiven is not None and self._ended(cause) <= execution.forgiven:
+            return False
         others = set(self.facts.versions) - self.facts.absent
         return outcome == "fixed" or (
             outcome == "withdrawn" and any(execution.covers(partition) for partition in others)
@@ -110,6 +115,8 @@ class Debts:
         for task in self.facts.instances(run.id):
             last = self.facts.last.get(task)
             if last is None or not self._counts(last) or not last.covers(delivery.partition):
+                continue
+            if last.forgiven is not None and delivery.at <= last.forgiven:
                 continue
             if last.granted < delivery.at and not any(
                 later.granted > delivery.at and later.how in DONE

@@ -44,6 +44,8 @@ class Facts:
         self.events: dict[int, Published] = {}
         self.ever_published: set[PartitionId] = set()
         self.cords: dict[int, Cord] = {}
+        self._looked: dict[int, tuple[int, Cord]] = {}
+        """What pulls name that are under way, and the moment at which they asked."""
         self.absent: set[PartitionId] = set()
 
     # Dags
@@ -385,19 +387,36 @@ class Facts:
 
     # Cords
 
-    def record(self, event: Pulled, halted: Iterable[PartitionId]) -> None:
-        """The halt is open, its pull has not returned yet; an open scope covers what is there, or halted."""
-        if event.cord in self.cords:  # pulled again: the cord that exists is returned
-            return
+    def look(self, event: Pulled, halted: Iterable[PartitionId]) -> None:
+        """
+        What a pull names: the last version that it knows, of what is not withdrawn.
+
+        An open scope covers what is there, or halted.
+        """
         cord = Cord(event.cord, frozenset(event.partitions), event.severity == "stop", event.scope)
         for each in [*self.ever_published, *halted]:
             cord.cover(each)
         cord.pulled_on = {partition: self.current(partition) for partition in cord.partitions}
         cord.named = {version for version in cord.pulled_on.values() if version is not None}
         cord.named |= {version for each in cord.partitions for version in self.partial(each)}
-        self.cords[event.cord] = cord
         if event.since is not None or event.until is not None:
             self._name_those_between(cord, event)
+        self._looked[event.cord] = self.now, cord
+
+    def record(self, event: Pulled, halted: Iterable[PartitionId]) -> None:
+        """The halt is open, its pull has not returned yet; what it did not know is presumed bad."""
+        if event.cord in self.cords:  # pulled again: the cord that exists is returned
+            return
+        looked, cord = self._looked[event.cord]
+        for each in [*self.ever_published, *halted]:
+            cord.cover(each)
+        cord.named |= {
+            version
+            for each in cord.partitions - cord.outcomes.keys()
+            for version in self.versions.get(each, ())
+            if version.complete is not None and version.complete > looked
+        }
+        self.cords[event.cord] = cord
 
     def _name_those_between(self, cord: Cord, event: Pulled) -> None:
         """From ``since`` on, or the last one, ``until``; with a newer one that is good there is no halt."""
@@ -422,12 +441,14 @@ class Facts:
     def release(self, cord: Cord, partition: PartitionId, outcome: str, known_bad: Iterable[Version]) -> None:
         """What a release changes about versions, apart from what a withdrawal takes along."""
         cord.outcomes[partition] = outcome
+        cord.ended[partition] = self.now
         if outcome == "false_alarm":
             cord.named = {version for version in cord.named if version.partition != partition}
         if outcome == "fixed":
             last, pulled_on = self.last_complete(partition), cord.pulled_on.get(partition)
             newest_named = (pulled_on.last_write or 0) if pulled_on is not None else -1
-            if last is not None and last is not pulled_on and (last.complete or 0) > newest_named:
+            is_newer = last is not None and last is not pulled_on and (last.complete or 0) > newest_named
+            if last is not None and is_newer and last.withdrawn is None:
                 cord.named.discard(last)
             else:
                 self.vouch_for(partition, known_bad)

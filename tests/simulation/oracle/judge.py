@@ -39,6 +39,13 @@ class Recorded(NamedTuple):
     what: seen.Pulled | seen.Raised
 
 
+class Looked(NamedTuple):
+    """A pull has asked what was published: what is committed later it does not know."""
+
+    at: int
+    what: seen.Pulled
+
+
 class Judge:
     """
     Reads a trace once, from front to back.
@@ -81,21 +88,25 @@ class Judge:
             self.see(event)
         return self.complaints
 
-    def see(self, event: seen.Event | Recorded) -> None:
+    def see(self, event: seen.Event | Recorded | Looked) -> None:
         """Judge one event, and note what follows from it."""
         self.facts.now = event.at
         getattr(self, f"_see_{type(event).__name__}")(event)
         self.moment = self.look()
         self._note_what_follows()
 
-    def _steps(self) -> list[seen.Event | Recorded]:
+    def _steps(self) -> list[seen.Event | Recorded | Looked]:
         """The events in order; a cord is known from the moment at which it was recorded."""
         events = self.trace.events
-        pulls = [Recorded(each.recorded, each) for each in events if isinstance(each, seen.Pulled)]
+        pulls = [each for each in events if isinstance(each, seen.Pulled)]
+        looks = [Looked(each.recorded - 1 if each.looked is None else each.looked, each) for each in pulls]
+        records = [Recorded(each.recorded, each) for each in pulls]
         raises = [
             Recorded(each.recorded or each.at, each) for each in events if isinstance(each, seen.Raised)
         ]
-        return sorted([*pulls, *raises, *events], key=lambda step: step.at)
+        return sorted(
+            [*records, *raises, *events, *looks], key=lambda step: (step.at, isinstance(step, Looked))
+        )
 
     def complain(self, rule: str, what: str) -> None:
         self.complaints.append(f"At {self.facts.now}: {what} [{rule}]")
@@ -331,7 +342,8 @@ class Judge:
             facts.states.get(each) for each in facts.instances(task.run) if spec and each.task in spec.after
         ]
         if not (
-            "skipped" in above
+            spec is None  # its Dag has it no more
+            or "skipped" in above
             or task in self.to_skip
             or task.run in self.superseded
             or self.moment.may_be_owed.triggered_in_vain(task.run)
@@ -362,6 +374,9 @@ class Judge:
 
     def _see_PullCalled(self, event: seen.PullCalled) -> None:
         """Nothing is promised yet."""
+
+    def _see_Looked(self, event: Looked) -> None:
+        self.facts.look(event.what, self.moment.mild.halted)
 
     def _see_Recorded(self, event: Recorded) -> None:
         if isinstance(event.what, seen.Pulled):

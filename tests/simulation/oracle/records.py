@@ -24,6 +24,7 @@ class Execution:
 
     :param stopped: the moment from which the brake must have, or has, killed it
     :param for_repair: the brake had it run again
+    :param forgiven: when last all that it reads was withdrawn: what it owed by then it owes no more
     """
 
     task: TaskId
@@ -35,6 +36,7 @@ class Execution:
     stopped: int | None = None
     answered: bool = True
     for_repair: bool = False
+    forgiven: int | None = None
     retries_used: int = 0
     _reads: dict[PartitionId, bool] = field(default_factory=dict, repr=False)
 
@@ -95,6 +97,7 @@ class Cord:
     :param pulled_on: the version of each partition that the pull itself named, None if there was none
     :param named: all versions that it names, with those that were completed while its root halt was open
     :param outcomes: how it ended, by partition
+    :param ended: and when
     :param scope: what comes under it when it is published
     """
 
@@ -106,6 +109,7 @@ class Cord:
     pulled_on: dict[PartitionId, Version | None] = field(default_factory=dict)
     named: set[Version] = field(default_factory=set)
     outcomes: dict[PartitionId, str] = field(default_factory=dict)
+    ended: dict[PartitionId, int] = field(default_factory=dict)
 
     def is_pulled_on(self, partition: PartitionId) -> bool:
         """One that warns may be raised: it has stopped from its pull on then (docs/decisions/0003, 38)."""

@@ -9,6 +9,7 @@ from tests.simulation.oracle.debts import group_of
 from tests.simulation.oracle.state import label, name
 
 if TYPE_CHECKING:
+    from tests.simulation.graph import TaskSpec
     from tests.simulation.oracle.judge import Judge
     from tests.simulation.trace import FinalRun, PartitionId, Rest, RunId, TaskId
 
@@ -118,14 +119,18 @@ class AtRest:
         if self.facts.acted_on.get(task, -1) > (last.granted if last is not None else -1):
             return
         spec = self.facts.spec(task)
-        above = [other for name, other in final.tasks.items() if spec and name.task in spec.after]
+        above = [other for name, other in final.tasks.items() if spec and self._is_before(name, spec)]
         by_itself = last is not None and last.how == state
         if state == "failed" and not by_itself:
             self._unexplained(task, state)
-        if state == "upstream_failed" and not {"failed", "upstream_failed"} & set(above):
+        if state == "upstream_failed" and not {"failed", "upstream_failed", "removed"} & set(above):
             self._unexplained(task, state)
         if state == "skipped" and not (by_itself or self.facts.states.get(task) == "skipped"):
             self._unexplained(task, state)
+
+    def _is_before(self, task: TaskId, spec: TaskSpec) -> bool:
+        """What the Dag has no more may have been."""
+        return task.task in spec.after or self.facts.spec(task) is None
 
     def _unexplained(self, task: TaskId, state: str) -> None:
         self.judge.complain(

@@ -28,6 +28,9 @@ def withdraw(facts: Facts, before: State, partition: PartitionId) -> set[TaskId]
         for version in facts.versions.get(each, ()):
             if version.withdrawn is None and version.last_write is not None:
                 version.withdrawn = facts.now
+    for execution in facts.executions:
+        if facts.is_absent_for(execution):
+            execution.forgiven = facts.now
     held = [task for task in facts.waiting() if before.forbids(task)]
     return {task for task in held if facts.is_absent_for(before.reading(task))}
 

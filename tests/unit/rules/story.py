@@ -81,6 +81,7 @@ class World:
     approved: dict[Run, datetime] = field(default_factory=dict)
     inlets: dict[Partition, dict[Run, frozenset[str]]] = field(default_factory=dict)
     survivors: dict[Try, datetime] = field(default_factory=dict)
+    asked: dict[Task, list[datetime]] = field(default_factory=dict)
     also_reads: dict[Run, set[Partition]] = field(default_factory=dict)
     assets: dict[str, int] = field(default_factory=dict)
 
@@ -239,6 +240,10 @@ class World:
         self.is_now(self.task(run, task_id, index), TaskState.SKIPPED)
         self.of_run(run, over=all(s.finished for s in self.runs[run].tasks.values()))
 
+    def is_asked(self, task: Task, *, at: float) -> None:
+        """A try of the task is asked for."""
+        self.asked.setdefault(task, []).append(minute(at))
+
     def is_cleared(self, run: Run, *tasks: Task) -> None:
         """Somebody asks the tasks, or all of the run, to run again."""
         for task in tasks or tuple(self.runs[run].tasks):
@@ -295,6 +300,7 @@ class World:
             let_through=dict(self.let_through),
             approved=dict(self.approved),
             survivors=dict(self.survivors),
+            asked=dict(self.asked),
         )
 
     def versions(self, asset: str, key: str | None = "h5") -> tuple[Version, ...]:

@@ -99,6 +99,21 @@ class TestWhoOwes:
         world.executes(join, start=6, end=7)
         assert world.owed(join) == set()
 
+    def test_what_is_forgiven_with_a_withdrawal_is_forgiven_for_good(self, world: World) -> None:
+        """Else the run would come back to life beside the one that Airflow makes of the new publication."""
+        run = tainted(world)
+        world.releases(world.pulls("raw", at=4), WITHDRAWN, at=5)
+        world.publishes("raw", at=6)
+        assert world.owed(run) == set()
+
+    def test_a_cord_that_ends_as_fixed_after_the_withdrawal_makes_a_debt(self, world: World) -> None:
+        """Two cords on one hour: it is withdrawn, then called fixed as it stands, and is there again."""
+        run = tainted(world)
+        one, other = world.pulls("raw", at=4), world.pulls("raw", at=4)
+        world.releases(one, WITHDRAWN, at=5)
+        world.releases(other, FIXED, at=6)
+        assert world.owed(run) == {"make"}
+
     def test_withdrawn_two_hops_away_is_paid_once_too(self, world: World) -> None:
         """What was made from absent partitions alone is withdrawn likewise; others go on without it."""
         world.dag("join", reads="clean price")

@@ -171,6 +171,32 @@ class TestARelease:
         plan = world.plan_of(run)
         assert (plan.skip, plan.release) == (True, False)
 
+    @pytest.mark.parametrize(("asked", "left_out"), [(2.5, True), (4, False)])
+    def test_so_does_what_was_asked_for_while_it_might_not_start(
+        self, world: World, asked: float, left_out: bool
+    ) -> None:
+        """A person clears a task of a halted hour, which is withdrawn before anybody has held the run."""
+        run = world.run("clean")
+        world.is_asked(world.task(run), at=asked)
+        world.releases(world.pulls("raw", at=2), WITHDRAWN, at=3)
+        assert world.plan_of(run).leave_out == ((world.task(run),) if left_out else ())
+
+    def test_so_does_what_was_held_beside_a_task_whose_process_may_live(self, world: World) -> None:
+        """Two tasks with an inlet each: one was killed, the other parked, and its asset is withdrawn."""
+        world.dag("nightly", tasks={"one": "", "other": ""}, writes={})
+        run = world.run("nightly", key=None, origin=Origin.SCHEDULE)
+        world.publishes("price", at=1)
+        world.has_inlet(run, "one", "raw")
+        world.has_inlet(run, "other", "price")
+        raw, price = world.pulls("raw", at=3), world.pulls("price", at=3)
+        world.survivors[world.is_killed(run, "other", start=2, at=3)] = minute(9)
+        one = world.task(run, "one")
+        world.is_now(one, TaskState.PARKED)
+        world.releases(raw, WITHDRAWN, at=4)
+        world.releases(price, FALSE_ALARM, at=4)
+        plan = world.plan_of(run)
+        assert (plan.leave_out, plan.unpark) == ((one,), (one,))
+
     def test_so_does_what_was_killed(self, world: World) -> None:
         """What was made from absent partitions alone is withdrawn likewise, half-written outlets included."""
         run = world.run("clean")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation import trace as seen
 from tests.simulation.graph import DagSpec, Inlet, Kind, Source, TaskSpec
-from tests.simulation.oracle.judge import Judge, Recorded
+from tests.simulation.oracle.judge import Judge, Looked, Recorded
 from tests.simulation.oracle.rest import FINISHED, AtRest
 from tests.simulation.trace import PartitionId, Trace
 from tests.unit.simulation.story import Mapping, Story
@@ -90,6 +90,7 @@ class ObedientWorld(Story):
     def records(self, *partitions: PartitionId, severity: str = "stop") -> int:
         cord = super().records(*partitions, severity=severity)
         event = seen.Pulled(self.now, cord, cord, partitions, severity, self.now)
+        self.judge.see(Looked(self.now, event))
         self.judge.see(Recorded(self.now, event))
         return cord
 

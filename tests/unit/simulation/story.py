@@ -148,13 +148,14 @@ class Story:
         self._recorded = {**getattr(self, "_recorded", {}), cord: (self.now, severity)}
         return cord
 
-    def returns(self, cord: int) -> None:
+    def returns(self, cord: int, *, looked: int | None = None) -> None:
         recorded, severity = self._recorded[cord]
-        self.tell(seen.Pulled, cord, cord, self.cords[cord], severity, recorded)
+        self.tell(seen.Pulled, cord, cord, self.cords[cord], severity, recorded, looked)
 
-    def pulls(self, *partitions: PartitionId, severity: str = "stop") -> int:
+    def pulls(self, *partitions: PartitionId, severity: str = "stop", looked: int | None = None) -> int:
+        """:param looked: when it asked what was published, if not just before it was recorded"""
         cord = self.records(*partitions, severity=severity)
-        self.returns(cord)
+        self.returns(cord, looked=looked)
         return cord
 
     def releases(

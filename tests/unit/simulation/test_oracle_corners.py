@@ -540,3 +540,19 @@ def test_both_publishers_are_waited_for():
     story.releases(cord)
     story.works(story.run("report", KEY, event), REPORT)
     assert len(story.complaints()) == 1
+
+
+# What a pull knows
+
+
+@pytest.mark.parametrize(("looks", "owes"), [("before", True), ("after", False)])
+def test_a_publication_while_a_pull_is_under_way(looks: str, owes: bool):
+    """Newer than what the pull named is what was committed after it had asked (docs/decisions/0003, 3)."""
+    story = Story(producer("raw"), consumer("clean", "raw"))
+    run = story.run("clean", KEY, story.works(story.run("make_raw"), RAW))
+    story.works(run)
+    asked = story.now
+    story.arrives("raw")
+    story.releases(story.pulls(RAW, looked=asked if looks == "before" else None))
+    debts = [each for each in story.complaints_at_rest() if "D4, a due debt is paid" in each]
+    assert bool(debts) == owes
