@@ -31,7 +31,8 @@ def withdraw(facts: Facts, before: State, partition: PartitionId) -> set[TaskId]
     for execution in facts.executions:
         if facts.is_absent_for(execution):
             execution.forgiven = facts.now
-    held = [task for task in facts.waiting() if before.forbids(task)]
+    stopping = [each.task for each in facts.open_executions() if each.stopped is not None]
+    held = [task for task in {*facts.waiting(), *stopping} if before.forbids(task)]
     return {task for task in held if facts.is_absent_for(before.reading(task))}
 
 

@@ -150,7 +150,7 @@ class Story:
 
     def returns(self, cord: int, *, looked: int | None = None) -> None:
         recorded, severity = self._recorded[cord]
-        self.tell(seen.Pulled, cord, cord, self.cords[cord], severity, recorded, looked)
+        self.tell(seen.Pulled, cord, cord, self.cords[cord], severity, recorded, looked=looked)
 
     def pulls(self, *partitions: PartitionId, severity: str = "stop", looked: int | None = None) -> int:
         """:param looked: when it asked what was published, if not just before it was recorded"""
