@@ -9,7 +9,11 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as hypothesis_settings
 
+from airflow_lean_provider.api.access import Caller
 from airflow_lean_provider.api.openapi.document import DOCUMENT
+from airflow_lean_provider.brake import partitions
+from airflow_lean_provider.brake.pull import pull
+from airflow_lean_provider.brake.targets import Scope
 from tests.integration.api import Client, contents
 
 if TYPE_CHECKING:
@@ -52,10 +56,10 @@ def run(name: str, check: Any) -> None:
             suppress_health_check=list(HealthCheck),
         )
         @given(case=strategy)
-        def fuzz(case: Any) -> None:
+        def each(case: Any) -> None:
             check(case)
 
-        fuzz()
+        each()
 
 
 @pytest.fixture
@@ -70,6 +74,11 @@ def busy(chain: World) -> World:
 @pytest.mark.usefixtures("busy")
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_nothing_that_fits_the_document_or_does_not_breaks_the_server(name: str) -> None:
+    fuzz(name)
+
+
+def fuzz(name: str) -> None:
+    """Let somebody who may nothing and somebody who may everything ask for what schemathesis makes."""
     viewer, admin = Client("viewer"), Client("admin")
 
     def check(case: Any) -> None:
@@ -84,3 +93,36 @@ def test_nothing_that_fits_the_document_or_does_not_breaks_the_server(name: str)
             assert answer.json()["detail"]
 
     run(name, check)
+
+
+# The fuzzer itself
+
+
+def test_a_server_that_breaks_on_some_text_is_caught(busy: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody lets a search without an answer end as an error: the fuzzer finds a text of that kind."""
+    like = partitions.assets
+
+    def assets(page: Any, *, text: str | None = None, **options: Any) -> Any:
+        if text is not None and not text.isascii():
+            raise RuntimeError("who would search for that?")
+        return like(page, text=text, **options)
+
+    monkeypatch.setattr(partitions, "assets", assets)
+    with pytest.raises(AssertionError, match="Internal Server Error"):
+        fuzz("GET /v1/assets")
+
+
+def test_a_server_that_writes_before_it_refuses_is_caught(
+    busy: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody lets a cord be pulled first, and asks afterwards whether that was allowed."""
+    insist = Caller.insist
+
+    def pull_and_insist(caller: Caller, allowed: bool) -> None:
+        if not allowed:
+            pull(Scope("orders", keys=("p1",)), reason="too early", by=caller.name)
+        insist(caller, allowed)
+
+    monkeypatch.setattr(Caller, "insist", pull_and_insist)
+    with pytest.raises(AssertionError):
+        fuzz("POST /v1/cords")
