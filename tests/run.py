@@ -31,7 +31,7 @@ WHERE_DATABASES_DIFFER = (
         for what in (
             *("mariadb", "metadata_db_fixtures", "migrations", "keys", "racing", "failsafe", "holding"),
             *("stopping", "absorbing", "repairing", "switch", "scopes", "unpartitioned", "children"),
-            *("doctor", "statements"),
+            *("doctor", "statements", "api_cords", "api_hostile"),
         )
     ),
 )

@@ -8,7 +8,7 @@ from airflow.configuration import conf
 from fastapi import Depends, Query
 
 from airflow_lean_provider.api.datamodels.common import LARGEST_ID, Storable
-from airflow_lean_provider.brake.board import Page
+from airflow_lean_provider.brake.paging import Page
 
 _PAGE_LIMIT = conf.getint("api", "fallback_page_limit")
 

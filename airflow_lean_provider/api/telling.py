@@ -32,7 +32,7 @@ from airflow_lean_provider.api.datamodels.runs import (
     WhyReason,
     WhyResponse,
 )
-from airflow_lean_provider.brake import board, report
+from airflow_lean_provider.brake import board, holds, report
 from airflow_lean_provider.rules.facts import Outcome, Severity, Task
 from airflow_lean_provider.rules.plan import Label
 
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from collections import Counter
     from typing import Any
 
-    from airflow_lean_provider.brake.board import CordView, Hold, PartitionUnder
+    from airflow_lean_provider.brake.board import CordView, PartitionUnder
     from airflow_lean_provider.brake.downstream import Graph
+    from airflow_lean_provider.brake.holds import Hold
     from airflow_lean_provider.brake.pull import Preview
     from airflow_lean_provider.brake.settle import Awaits
     from airflow_lean_provider.brake.why import Why
@@ -185,7 +186,7 @@ def hold(found: Hold, caller: Caller) -> HoldResponse:
             )
             for c in found.causes
             if c.partition.asset in readable
-        ][: board.CAUSES_AT_MOST],
+        ][: holds.CAUSES_AT_MOST],
     )
 
 
@@ -208,6 +209,10 @@ def why(found: Why, task_id: str | None, caller: Caller) -> WhyResponse:
                 pulled_by=reason.pulled_by,
                 since=reason.since,
                 awaits=told,
+                may_declare=reason.stuck
+                and reason.partition is not None
+                and shown
+                and caller.may(Act.RELEASE, {reason.partition.asset}),
             )
         )
     may = caller.may_for_run(Act.LET_THROUGH, found.run.dag_id)

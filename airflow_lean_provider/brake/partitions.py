@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from airflow_lean_provider.airflow_internals.lineage import Published
-    from airflow_lean_provider.brake.board import Page
+    from airflow_lean_provider.brake.paging import Page
 
 
 class State(str, Enum):

@@ -33,6 +33,7 @@ class Reason:
     One thing that keeps a run or a task waiting.
 
     :param partition: what is bad, None where it is something else
+    :param stuck: nothing is going to make it good: a person has to declare what it is
     """
 
     awaits: Awaits
@@ -42,6 +43,7 @@ class Reason:
     reason: str | None = None
     pulled_by: str | None = None
     since: datetime | None = None
+    stuck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ def way_out(partition: Partition, names: dict[int, str]) -> Reason:
         partition=partition,
         asset=name,
         reason="bad, and nothing is going to make it good",
+        stuck=True,
     )
 
 

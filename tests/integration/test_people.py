@@ -39,6 +39,7 @@ from airflow_lean_provider.store.models import (
     DagDependency,
     LetThrough,
 )
+from tests.integration.api import Client
 from tests.integration.dags import CLEAN, ORDERS, REPORT, Step, consumer, producer
 
 if TYPE_CHECKING:
@@ -221,6 +222,20 @@ def test_why_names_what_nobody_is_going_to_publish(stuck: World) -> None:
     assert "airflow andon declare clean -p p1 --as fixed" in line["awaits"]
     (shown,) = report.of_cord(1)["stuck"]
     assert shown["asset"] == "clean"
+
+
+def test_who_may_declare_is_offered_it_where_nothing_else_helps(stuck: World) -> None:
+    run = the_run(stuck, "reporting")._asdict()
+
+    def offered(role: str) -> list[str]:
+        return [r["asset"] for r in Client(role).get("/why", **run)["reasons"] if r["may_declare"]]
+
+    assert (offered("viewer"), offered("op")) == ([], ["clean"])
+    (reason,) = [r for r in Client("op").get("/why", **run)["reasons"] if r["may_declare"]]
+    where = {name: reason[name] for name in ("asset_id", "partition_key")}
+    assert Client("op").post("/partitions/declare", **where, outcome="false_alarm", reason="counted")["new"]
+    assert offered("op") == []
+    assert stuck.halted() == set()
 
 
 def test_declared_as_false_alarm_everything_goes_on(stuck: World) -> None:

@@ -26,7 +26,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 from tests.system.browser import Visitor, chromium, missing  # noqa: E402
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
     from tests.system.browser import Scheme
 
@@ -146,6 +146,8 @@ def test_from_the_pull_to_the_repair(line: Line, visit: Visit) -> None:
     everybody_sees_why(visit, cord, places)
     a_viewer_sees_no_button_that_fails(visit("vic"), places)
     dialogs_open_and_close_with_the_keyboard(operator, places)
+    runs_of_a_cord_are_found_by_what_is_said_of_them(operator, places["cord"])
+    what_nobody_publishes_is_declared(operator, places["run-held"])
     repair_from_the_board(line, operator, cord)
 
 
@@ -200,7 +202,7 @@ def everybody_sees_why(visit: Visit, cord: int, places: dict[str, str]) -> None:
 
 
 def a_viewer_sees_no_button_that_fails(viewer: Visitor, places: dict[str, str]) -> None:
-    acts = re.compile("^(Pull|I am on it|Repair|Release|Edit|Raise|Let it through|Approve)")
+    acts = re.compile("^(Pull|I am on it|Repair|Release|Edit|Raise|Let it through|Approve|Declare)")
     for name, path in places.items():
         page = viewer.go(path)
         page.wait_for_timeout(500)
@@ -222,6 +224,64 @@ def dialogs_open_and_close_with_the_keyboard(operator: Visitor, places: dict[str
         operator.judge(button.lower().replace(" ", "-"))
         page.keyboard.press("Escape")
         page.get_by_role("dialog").wait_for(state="detached")
+
+
+def runs_of_a_cord_are_found_by_what_is_said_of_them(operator: Visitor, cord: str) -> None:
+    page = operator.go(cord)
+    state, runs = page.get_by_label("Runs in which state"), page.get_by_role("region", name="Runs")
+    state.select_option("stopped")
+    runs.get_by_role("link", name="forecasting").wait_for()
+    assert runs.get_by_role("link", name="cleaning").count() == 0
+    operator.judge("cord-stopped")
+    state.select_option("superseded")
+    page.get_by_text("None is superseded.").wait_for()
+
+
+def what_nobody_publishes_is_declared(operator: Visitor, run: str) -> None:
+    """As if nothing were going to make good what the run waits for."""
+    sent: list[object] = []
+
+    def stuck(route: Route) -> None:
+        answer = route.fetch()
+        why = answer.json()
+        why["reasons"][0]["may_declare"] = True
+        route.fulfill(response=answer, json=why)
+
+    def declared(route: Route) -> None:
+        sent.append(route.request.post_data_json)
+        route.fulfill(json={})
+
+    operator.page.route("**/andon/v1/why?*", stuck)
+    operator.page.route("**/andon/v1/partitions/declare", declared)
+    page = operator.go(run)
+    page.get_by_role("button", name="Declare").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("False alarm", exact=True).click()
+    dialog.get_by_label("How do you know?").fill("Counted by hand")
+    operator.judge("declare")
+    dialog.get_by_role("button", name="Declare").click()
+    dialog.wait_for(state="detached")
+    assert [(d["partition_key"], d["outcome"], d["reason"]) for d in sent] == [
+        (BAD, "false_alarm", "Counted by hand")
+    ]
+    operator.page.unroute_all()
+
+
+def test_a_calendar_does_not_say_what_it_does_not_know_yet(line: Line, visit: Visit) -> None:
+    """Days are loading, or unknown, before they are "not published"."""
+    operator = visit()
+    line.airflow.rest.publish("archive_of_days", GOOD)
+    asked: list[Route] = []
+    operator.page.route("**/partitions?prefix=*", asked.append)
+    page = operator.go(f"/assets/{line.airflow.rest.asset_id('archive_of_days')}")
+    page.get_by_role("button", name="Pull the cord").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="15 June 2026: loading").wait_for()
+    assert dialog.get_by_role("button", name="not published").count() == 0
+    page.wait_for_timeout(200)
+    asked[-1].abort()
+    dialog.get_by_text("The partitions of this month cannot be loaded.").wait_for()
+    assert dialog.get_by_role("button", name="not published").count() == 0
 
 
 def repair_from_the_board(line: Line, operator: Visitor, cord: int) -> None:

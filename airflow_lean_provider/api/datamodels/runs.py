@@ -78,6 +78,7 @@ class WhyReason(BaseModel):
     One thing that keeps a run or a task waiting.
 
     :param asset_id: None where it is no partition, or one of an asset that the caller may not read
+    :param may_declare: nothing is going to make the partition good, and the caller may declare what it is
     """
 
     cord_id: int | None
@@ -88,6 +89,7 @@ class WhyReason(BaseModel):
     pulled_by: str | None
     since: datetime | None
     awaits: Awaited
+    may_declare: bool
 
 
 class WhyResponse(RunResponse):

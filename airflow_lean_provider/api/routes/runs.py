@@ -18,8 +18,8 @@ from airflow_lean_provider.api.datamodels.runs import (
     WhyResponse,
 )
 from airflow_lean_provider.api.parameters import PageDep, QueryKey, problems
-from airflow_lean_provider.brake import board, permits
-from airflow_lean_provider.brake.board import HoldFilter
+from airflow_lean_provider.brake import holds, permits
+from airflow_lean_provider.brake.holds import HoldFilter
 from airflow_lean_provider.brake.permits import Permitted
 from airflow_lean_provider.brake.why import why
 from airflow_lean_provider.rules.facts import Run
@@ -54,7 +54,7 @@ def get_holds(
         label=label.value if label else None,
         waiting=waiting,
     )
-    found, total, hidden = board.holds(wanted, page, caller.readable_dags)
+    found, total, hidden = holds.holds(wanted, page, caller.readable_dags)
     return HoldCollectionResponse(
         holds=[telling.hold(h, caller) for h in found], total_entries=total, hidden=hidden
     )

@@ -36,6 +36,7 @@ line("cleaning", orders, clean)
 line("reporting", clean, report)
 line("forecasting", clean, forecast)
 line("archive", None, many)
+line("daily_archive", None, Asset("archive_of_days"))
 
 
 def branch(name: str, reads: Asset) -> Asset:

@@ -174,6 +174,7 @@ export type WhyReason = {
   pulled_by: string | null;
   since: string | null;
   awaits: Awaited;
+  may_declare: boolean;
 };
 
 export type Why = {

@@ -1,11 +1,13 @@
-import { Button, Stack, Text } from "@chakra-ui/react";
+import { NativeSelect, Stack, Text } from "@chakra-ui/react";
 import { useState } from "react";
 
 import { pathWith } from "../api/client";
 import type { Hold, Holds as Found } from "../api/types";
-import { useLoad } from "../api/useLoad";
-import { keyText } from "../lib/words";
-import { Ago, LabelTags, Problem, Rows, ToCord, ToDag, ToRun, Waiting, WIDE_KEY } from "./basics";
+import { type Loaded, useLoad } from "../api/useLoad";
+import { keyText, labelled, LABELS } from "../lib/words";
+import { Ago, LabelTags, Pager, Problem, Rows, ToCord, ToDag, ToRun, Waiting, WIDE_KEY } from "./basics";
+
+const SIZE = 25;
 
 /** The runs that open cords concern: what is said of each, since when and because of what. */
 export function Holds({
@@ -19,8 +21,47 @@ export function Holds({
   readonly query: Record<string, string | number>;
   readonly showDag?: boolean;
 }) {
-  const [limit, setLimit] = useState(25);
-  const { data, error } = useLoad<Found>(pathWith("/holds", { ...query, limit, order_by: "since" }), every);
+  const [page, setPage] = useState(0);
+  const [label, setLabel] = useState("");
+  const found = useLoad<Found>(pathWith("/holds", { ...query, label, limit: SIZE, offset: page * SIZE, order_by: "since" }), every);
+  return (
+    <>
+      <NativeSelect.Root mb={2} size="sm" width="12rem">
+        <NativeSelect.Field
+          aria-label="Runs in which state"
+          onChange={(event) => {
+            setLabel(event.target.value);
+            setPage(0);
+          }}
+          value={label}
+        >
+          <option value="">Runs in any state</option>
+          {Object.entries(LABELS).map(([name, { text }]) => (
+            <option key={name} value={name.replace("_", " ")}>
+              {text}
+            </option>
+          ))}
+        </NativeSelect.Field>
+        <NativeSelect.Indicator />
+      </NativeSelect.Root>
+      <Shown found={found} none={label === "" ? none : `None is ${labelled(label).text}.`} onPage={setPage} page={page} showDag={showDag} />
+    </>
+  );
+}
+
+function Shown({
+  found: { data, error },
+  none,
+  onPage,
+  page,
+  showDag,
+}: {
+  readonly found: Loaded<Found>;
+  readonly none: string;
+  readonly onPage: (page: number) => void;
+  readonly page: number;
+  readonly showDag?: boolean;
+}) {
   if (error && data === undefined) return <Problem>{error.message}</Problem>;
   if (data === undefined) return <Waiting what="runs" />;
   return (
@@ -61,11 +102,7 @@ export function Holds({
           and {data.hidden} of Dags that you may not see
         </Text>
       ) : null}
-      {data.total_entries > data.holds.length && limit < 100 ? (
-        <Button mt={2} onClick={() => setLimit(100)} size="sm" variant="outline">
-          Show more of {data.total_entries.toLocaleString("en")}
-        </Button>
-      ) : null}
+      <Pager onPage={onPage} page={page} size={SIZE} total={data.total_entries} />
     </>
   );
 }

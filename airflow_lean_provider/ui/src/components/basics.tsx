@@ -1,4 +1,4 @@
-import { Alert, Badge, Box, Heading, HStack, Link, Skeleton, Text, VisuallyHidden } from "@chakra-ui/react";
+import { Alert, Badge, Box, Button, Heading, HStack, Link, Skeleton, Text, VisuallyHidden } from "@chakra-ui/react";
 import { type ReactNode, useEffect, useState } from "react";
 import { Link as RouterLink } from "react-router-dom";
 
@@ -175,6 +175,26 @@ export function Rows({ children, columns, label }: { readonly children: ReactNod
         <tbody>{children}</tbody>
       </Box>
     </Box>
+  );
+}
+
+/** Which part of a long list is shown, and the way to the others. */
+export function Pager({ onPage, page, size, total }: { readonly onPage: (page: number) => void; readonly page: number; readonly size: number; readonly total: number }) {
+  if (total <= size && page === 0) return null;
+  const last = Math.max(0, Math.ceil(total / size) - 1);
+  const first = Math.min(page * size + 1, total);
+  return (
+    <HStack aria-label="Pages" as="nav" gap={2} mt={2}>
+      <Button disabled={page === 0} onClick={() => onPage(Math.min(page, last + 1) - 1)} size="xs" variant="outline">
+        ‹ Before
+      </Button>
+      <Text aria-live="polite" fontSize="sm">
+        {first.toLocaleString("en")} to {Math.min((page + 1) * size, total).toLocaleString("en")} of {total.toLocaleString("en")}
+      </Text>
+      <Button disabled={page >= last} onClick={() => onPage(page + 1)} size="xs" variant="outline">
+        Next ›
+      </Button>
+    </HStack>
   );
 }
 

@@ -4,7 +4,7 @@ import { useState } from "react";
 import { pathWith } from "../api/client";
 import type { Cord, CordPartitions, Graph, ScopeOfCord } from "../api/types";
 import { OFTEN, useLoad } from "../api/useLoad";
-import { Ago, CountTags, HOME, Problem, Rows, Section, Tag, To, ToAsset, Waiting, WIDE_KEY } from "../components/basics";
+import { Ago, CountTags, HOME, Pager, Problem, Rows, Section, Tag, To, ToAsset, Waiting, WIDE_KEY } from "../components/basics";
 import { CordActions } from "../components/CordActions";
 import { Assets, AwaitedText, Repairing, Severity, Who } from "../components/CordFacts";
 import { Downstream } from "../components/Downstream";
@@ -12,6 +12,7 @@ import { Holds } from "../components/Holds";
 import { useAct } from "../lib/useAct";
 import { keyText, OUTCOMES } from "../lib/words";
 
+const SIZE = 25;
 const whileOpen = (open: boolean) => () => (open ? OFTEN : 0);
 
 /** One cord: who and why, what lies downstream, its partitions and the runs that it concerns. */
@@ -91,16 +92,16 @@ function Scope({ cord, onDone, scope }: { readonly cord: Cord; readonly onDone: 
 
 function Partitions({ cord }: { readonly cord: Cord }) {
   const [text, setText] = useState("");
-  const [limit, setLimit] = useState(25);
+  const [page, setPage] = useState(0);
   const { data, error } = useLoad<CordPartitions>(
-    pathWith(`/cords/${cord.cord_id}/partitions`, { text, limit, order_by: "partition_key" }),
+    pathWith(`/cords/${cord.cord_id}/partitions`, { text, limit: SIZE, offset: page * SIZE, order_by: "partition_key" }),
     whileOpen(cord.state !== "closed"),
   );
   return (
     <Section
       action={
         cord.partitions > 10 ? (
-          <Input aria-label="Find partitions" maxW="16rem" onChange={(event) => setText(event.target.value)} placeholder="Find partitions" size="sm" value={text} />
+          <Input aria-label="Find partitions" maxW="16rem" onChange={(event) => (setText(event.target.value), setPage(0))} placeholder="Find partitions" size="sm" value={text} />
         ) : null
       }
       title="Partitions"
@@ -145,16 +146,7 @@ function Partitions({ cord }: { readonly cord: Cord }) {
               </tr>
             ))}
           </Rows>
-          {data.total_entries > data.partitions.length && limit < 100 ? (
-            <Button mt={2} onClick={() => setLimit(100)} size="sm" variant="outline">
-              Show more of {data.total_entries.toLocaleString("en")}
-            </Button>
-          ) : null}
-          {data.total_entries > 100 ? (
-            <Text color="fg.muted" fontSize="sm" mt={1}>
-              {data.partitions.length} of {data.total_entries.toLocaleString("en")} are shown.
-            </Text>
-          ) : null}
+          <Pager onPage={setPage} page={page} size={SIZE} total={data.total_entries} />
         </>
       )}
     </Section>

@@ -6,6 +6,7 @@ import type { Published, Why, WhyReason } from "../api/types";
 import { OFTEN, SELDOM, useLoad } from "../api/useLoad";
 import { Ago, LabelTags, Problem, Rows, Section, StateTag, ToAsset, ToCord, Waiting, WIDE_KEY } from "../components/basics";
 import { AwaitedText } from "../components/CordFacts";
+import { DeclareDialog } from "../components/DeclareDialog";
 import { Dialogue } from "../components/Dialogue";
 import { Holds } from "../components/Holds";
 import { PullDialog } from "../components/PullDialog";
@@ -94,7 +95,7 @@ function Reasons({ onDone, what, why }: { readonly onDone: () => void; readonly 
       ) : null}
       <Stack as="ul" gap={3} listStyleType="none" mt={3}>
         {why.reasons.map((reason, index) => (
-          <Reason key={index} reason={reason} />
+          <Reason key={index} onDone={onDone} reason={reason} />
         ))}
       </Stack>
       {step === undefined ? null : <Permit onClose={() => setStep(undefined)} onDone={onDone} step={step} why={why} />}
@@ -102,7 +103,8 @@ function Reasons({ onDone, what, why }: { readonly onDone: () => void; readonly 
   );
 }
 
-function Reason({ reason }: { readonly reason: WhyReason }) {
+function Reason({ onDone, reason }: { readonly onDone: () => void; readonly reason: WhyReason }) {
+  const [declaring, setDeclaring] = useState(false);
   return (
     <Box as="li" borderRadius="md" borderWidth={1} boxShadow="inset 4px 0 0 0 var(--shadow-color)" boxShadowColor="orange.solid" p={3} ps={4}>
       <HStack align="baseline" columnGap={2} wrap="wrap">
@@ -129,8 +131,14 @@ function Reason({ reason }: { readonly reason: WhyReason }) {
         )}
       </Text>
       <Text mt={1} overflowWrap="anywhere">
-        Awaited: <AwaitedText awaits={reason.awaits} />
+        Awaited: {reason.may_declare ? "its publication, or your word" : <AwaitedText awaits={reason.awaits} />}
       </Text>
+      {reason.may_declare ? (
+        <Button mt={2} onClick={() => setDeclaring(true)} size="sm" variant="outline">
+          Declare
+        </Button>
+      ) : null}
+      {declaring ? <DeclareDialog onClose={() => setDeclaring(false)} onDone={onDone} reason={reason} /> : null}
     </Box>
   );
 }
