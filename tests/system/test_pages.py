@@ -272,7 +272,7 @@ def test_a_calendar_does_not_say_what_it_does_not_know_yet(line: Line, visit: Vi
     operator = visit()
     line.airflow.rest.publish("archive_of_days", GOOD)
     asked: list[Route] = []
-    operator.page.route("**/partitions?prefix=*", asked.append)
+    operator.page.route("**/partitions?prefix=*", lambda route: asked.append(route))
     page = operator.go(f"/assets/{line.airflow.rest.asset_id('archive_of_days')}")
     page.get_by_role("button", name="Pull the cord").click()
     dialog = page.get_by_role("dialog")

@@ -1,5 +1,5 @@
 import { NativeSelect, Stack, Text } from "@chakra-ui/react";
-import { useState } from "react";
+import { useRef, useState } from "react";
 
 import { pathWith } from "../api/client";
 import type { Hold, Holds as Found } from "../api/types";
@@ -24,9 +24,11 @@ export function Holds({
   const [page, setPage] = useState(0);
   const [label, setLabel] = useState("");
   const found = useLoad<Found>(pathWith("/holds", { ...query, label, limit: SIZE, offset: page * SIZE, order_by: "since" }), every);
+  const choice = useRef(false);
+  choice.current ||= (found.data?.total_entries ?? 0) > 1;
   return (
     <>
-      <NativeSelect.Root mb={2} size="sm" width="12rem">
+      <NativeSelect.Root hidden={!choice.current} mb={2} size="sm" width="12rem">
         <NativeSelect.Field
           aria-label="Runs in which state"
           onChange={(event) => {
@@ -69,7 +71,7 @@ function Shown({
       {data.total_entries === 0 ? (
         <Text color="fg.muted">{data.hidden > 0 ? "" : none}</Text>
       ) : (
-        <Rows columns={[...(showDag ? ["Dag"] : []), "Run", "State", "Because of", "Since"]} label="Runs">
+        <Rows columns={[...(showDag ? ["Dag"] : []), "State", "Run", "Because of", "Since"]} label="Runs">
           {data.holds.map((hold) => (
             <tr key={`${hold.dag_id} ${hold.run_id}`}>
               {showDag ? (
@@ -78,14 +80,14 @@ function Shown({
                 </td>
               ) : null}
               <td>
+                <LabelTags labels={hold.labels} />
+                <Parts hold={hold} />
+              </td>
+              <td>
                 {hold.partition_key === null ? null : <Text {...WIDE_KEY}>{hold.partition_key}</Text>}
                 <Text fontSize="xs">
                   <ToRun dagId={hold.dag_id} runId={hold.run_id} />
                 </Text>
-              </td>
-              <td>
-                <LabelTags labels={hold.labels} />
-                <Parts hold={hold} />
               </td>
               <td>
                 <Because hold={hold} />
