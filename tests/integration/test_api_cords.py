@@ -12,10 +12,12 @@ from airflow.utils.session import create_session
 from airflow.utils.types import DagRunType
 from sqlalchemy import select
 
+from airflow_lean_provider.brake import hops, scene
 from airflow_lean_provider.brake.errors import BadRequest
 from airflow_lean_provider.brake.pull import pull
 from airflow_lean_provider.brake.switch import disable
 from airflow_lean_provider.brake.targets import Scope
+from airflow_lean_provider.rules import plan as plan_rules
 from tests.integration.api import Client, nothing_changes
 from tests.integration.dags import ORDERS, RATES, Step, producer
 from tests.integration.test_inlets import reader
@@ -79,6 +81,31 @@ def test_nobody_is_offered_a_repair_of_what_came_from_outside(chain: World) -> N
     chain.publish("ingest", "p2")
     op = Client("op")
     assert [op.post("/cords", **wrong(key))["may"]["repair"] for key in ("p1", "p2")] == [False, True]
+
+
+def test_a_preview_finds_out_everything_once(chain: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With thousands of partitions each judgement and each walk takes a good part of a second."""
+    judged: list[object] = []
+    walked: list[object] = []
+    judge, next_hop = scene.judge, hops._next_hop
+
+    def judge_once(facts: Any) -> Any:
+        judged.append(facts)
+        return judge(facts)
+
+    def walk_once(level: Any, *more: Any) -> Any:
+        walked.append(frozenset(level))
+        return next_hop(level, *more)
+
+    for module in (scene, plan_rules):
+        monkeypatch.setattr(module, "judge", judge_once)
+    monkeypatch.setattr(hops, "_next_hop", walk_once)
+    chain.publish("ingest", "p1")
+    judged.clear()
+    told = Client("op").post("/cords/preview", asset="orders", partition_keys=["p1"])
+    assert told["late"] == 2
+    assert len(judged) == 1
+    assert len(walked) == len(set(walked)) == 3
 
 
 def wrong(*keys: str, **more: Any) -> dict[str, Any]:
