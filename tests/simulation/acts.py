@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 WORDS = {
     "acknowledge": "somebody acknowledges cord {0}",
+    "approve": "somebody lets run {1} of {0} be repaired",
     "backfill": "the clock's Dag {0} is backfilled for {1}",
     "call": "{0}.{2} of run {1} triggers the Dag that it triggers",
     "clear": "somebody clears {2} of run {1} of {0}",
@@ -25,6 +26,9 @@ WORDS = {
     "declare": "somebody declares {0} {1} as {2}",
     "defer": "{0}.{2} of run {1} defers",
     "delete": "somebody deletes run {1} of {0}",
+    "die": "the process of this dies after {0} transactions: {1}",
+    "disable": "somebody disables the brake",
+    "enable": "somebody enables the brake",
     "end_scope": "somebody ends what cord {0} covers from now on",
     "fail": "{0}.{2} of run {1} fails",
     "hear": "the process of {0}.{2} of run {1} sends a heartbeat",
@@ -70,6 +74,8 @@ class Act(NamedTuple):
     def __str__(self) -> str:
         if self.do == "at_once":
             return "at once: " + "; ".join(map(str, together(self)))
+        if self.do == "die":
+            return WORDS["die"].format(self.names[0], together(self)[0])
         text = WORDS[self.do].format(*self.names, *("" for _ in range(5)))
         is_mapped = "{0}.{2}" in WORDS[self.do] and self.names[3] != "-1"
         return f"{text} [{self.names[3]}]" if is_mapped else text

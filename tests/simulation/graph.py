@@ -107,6 +107,11 @@ class DagSpec:
     max_active_runs: int = 16
 
 
+def asks(asset: str) -> bool:
+    """Whether the asset's author wants to be asked before what publishes it is run again."""
+    return asset.endswith("_mail")
+
+
 @dataclass(frozen=True)
 class OpenScope:
     """

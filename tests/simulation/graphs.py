@@ -29,9 +29,9 @@ from airflow.sdk import (
     WaitForAll,
 )
 
-from airflow_lean_provider.assets import inlet
+from airflow_lean_provider.assets import andon, inlet
 from tests.integration.dags import Step
-from tests.simulation.graph import DagSpec, Graph, Inlet, Kind, Mapping, Source, TaskSpec
+from tests.simulation.graph import DagSpec, Graph, Inlet, Kind, Mapping, Source, TaskSpec, asks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -112,7 +112,12 @@ def _named(source: Source) -> Any:
         return Asset.ref(name=source.asset)
     if source.by == "uri":
         return Asset.ref(uri=source.asset)
-    return Asset(source.asset)
+    return _asset(source.asset)
+
+
+def _asset(name: str) -> Asset:
+    """Airflow keeps the ``extra`` of whichever Dag it has parsed last."""
+    return Asset(name, extra=andon(repair="ask")) if asks(name) else Asset(name)
 
 
 def mapper_of(mapping: Mapping) -> Any:
@@ -153,7 +158,7 @@ def _hours(count: int) -> Any:
 def _step(task: TaskSpec) -> Any:
     options: dict[str, Any] = {
         "task_id": task.id,
-        "outlets": [Asset(name) for name in task.outlets],
+        "outlets": [_asset(name) for name in task.outlets],
         "inlets": [each for an_inlet in task.inlets for each in _inlet(an_inlet)],
         "retries": task.retries,
         "retry_delay": timedelta(0),
@@ -164,7 +169,7 @@ def _step(task: TaskSpec) -> Any:
 
 
 def _inlet(spec: Inlet) -> list[Any]:
-    asset = Asset(spec.asset)
+    asset = _asset(spec.asset)
     return [asset] if spec.reads is None else inlet(asset, reads=mapper_of(spec.reads))
 
 
@@ -209,7 +214,7 @@ FEATURES = frozenset(
 )
 """What graphs may contain beyond Dags of one task with identity mappers."""
 
-MORE_FEATURES: frozenset[str] = frozenset()
+MORE_FEATURES = frozenset({"asks"})
 """The same, of what occurs only where it is asked for: so the seeds keep their meaning."""
 
 SINGLE = Mapping("identity")
@@ -279,6 +284,8 @@ class _Draw:
             sources.append(Source(second, sources[0].mapping, self._by()))
             any_of = self._may("any_of", 0.4)
         outlet = f"{name}_data" if self.random.random() < 0.85 else None
+        if outlet is not None and self._may("asks", 0.4):
+            outlet = f"{name}_mail"
         self._add(
             DagSpec(
                 name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ ACTS = frozenset(
 )
 """What may happen beyond publishing, running, pulling and releasing."""
 
-MORE_ACTS = frozenset({"mark_task", "open_scopes", "since"})
+MORE_ACTS = frozenset({"approve", "die", "disable", "mark_task", "open_scopes", "since"})
 """The same, of what happens only where it is asked for: so the seeds keep their meaning."""
 
 
@@ -84,7 +85,10 @@ class Player:
         """Something that makes sense now; sometimes several things at once."""
         if "at_once" in self.acts and self.random.random() < 0.3:
             return self._at_once()
-        return self._single()
+        act = self._single()
+        if "die" in self.acts and act.do in _BY_PROCESSES_THAT_DIE and self.random.random() < 0.4:
+            return Act("die", (str(self.random.choice((1, 1, 2, 3, 5))), json.dumps([act.do, *act.names])))
+        return act
 
     def _single(self) -> Act:
         for _ in range(50):
@@ -96,7 +100,7 @@ class Player:
 
     def ending(self) -> list[Act]:
         """The Dags are back, and every cord is released."""
-        acts = []
+        acts = [] if self.stage.enabled else [Act("enable")]
         for dag in sorted(self.stage.dags):
             if self.stage.is_stale(dag):
                 acts.append(Act("restore", (dag,)))
@@ -132,12 +136,15 @@ class Player:
             (None, self._restore, 1),
             (None, self._wake, 4),
             ("acknowledge", self._acknowledge, 0.5),
+            ("approve", self._approve, 1.5),
             ("backfill", lambda: self._scheduled("backfill"), 0.7),
             ("clock", lambda: self._scheduled("clock"), 2),
             ("clear", self._clear, 1.5),
             ("declare", self._declare, 0.7),
             ("defer", lambda: self._running("defer"), 1),
             ("delete", self._delete, 0.7),
+            ("disable", lambda: Act("disable") if self.stage.enabled else None, 0.5),
+            ("disable", lambda: None if self.stage.enabled else Act("enable"), 3),
             ("fail", lambda: self._running("fail"), 2.5),
             ("let_through", self._let_through, 1),
             ("lose", self._lose, 0.5),
@@ -334,6 +341,10 @@ class Player:
         run = self._row()
         return run and Act("let_through", tuple(run))
 
+    def _approve(self) -> Act | None:
+        run = self._row()
+        return run and Act("approve", tuple(run))
+
     def _pause(self) -> Act | None:
         dag = self._one([d for d in self._dags() if d.kind is not Kind.RUNTIME])
         return dag and Act("pause", (dag.id,))
@@ -362,6 +373,23 @@ def _actor_of(act: Act) -> object:
 
 
 _BY_WORKERS = ("start", "succeed", "hear", "fail", "skip", "defer", "reschedule", "wake")
+
+
+_BY_PROCESSES_THAT_DIE = (
+    "approve",
+    "declare",
+    "disable",
+    "enable",
+    "end_scope",
+    "let_through",
+    "pull",
+    "pull_open",
+    "pull_some",
+    "raise_",
+    "release",
+    "repair",
+    "sweep",
+)
 
 
 def _names(task: TaskId) -> tuple[str, str, str, str]:

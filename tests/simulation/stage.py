@@ -29,11 +29,12 @@ from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 
-from airflow_lean_provider.brake import cords, declare, doctor, permits, sweep
+from airflow_lean_provider.brake import cords, declare, doctor, permits, sweep, switch
 from airflow_lean_provider.brake import release as releasing
 from airflow_lean_provider.brake.errors import BadRequest
 from airflow_lean_provider.brake.pull import Scope, pull
 from airflow_lean_provider.rules.facts import Outcome, Run, Severity
+from airflow_lean_provider.store import transactions
 from tests.integration import doors
 from tests.integration.world import Scheduler, World
 from tests.simulation import trace as seen
@@ -55,6 +56,10 @@ GONE = (404, 409, 410)
 
 ROUNDS = 80
 """Rounds after which a rest counts as one that never comes."""
+
+
+class Died(BaseException):
+    """The process of somebody has ended."""
 
 
 class NeverAtRest(Exception):
@@ -86,6 +91,9 @@ class Stage:
         self.partitions: dict[int, tuple[PartitionId, ...]] = {}
         self.scopes: dict[int, OpenScope] = {}
         self.severities: dict[int, str] = {}
+        self.enabled = True
+        self.unreturned: list[Callable[[int], seen.Event]] = []
+        """What the sweeper makes true, since whoever had begun it has died."""
         self.calls = 0
         self.problems: list[str] = []
         """What is wrong for other reasons than the oracle's."""
@@ -166,6 +174,40 @@ class Stage:
     def sweep(self) -> None:
         with self._as("the sweeper"):
             sweep.sweep()
+        for say in self.unreturned:
+            self.watch.tell(say)
+        self.unreturned = []
+
+    def die(self, after: str, act: str) -> None:
+        """The process ends before its next transaction; the sweeper finishes what it had begun."""
+        left, who, original = int(after), self.watch.who(), transactions.transaction
+
+        def transaction() -> Any:
+            nonlocal left
+            if self.watch.who() == who:
+                if not left:
+                    raise Died
+                left -= 1
+            return original()
+
+        transactions.transaction = transaction
+        try:
+            self.play(together(Act("die", (after, act)))[0])
+        except Died:
+            airflow_settings.Session.remove()
+        finally:
+            transactions.transaction = original
+
+    @contextlib.contextmanager
+    def _promising(self, say: Callable[[int], seen.Event], recorded: Callable[[], bool]) -> Iterator[None]:
+        """It is promised when that returns; if it dies in between, once the sweeper has done it."""
+        try:
+            yield
+        except Died:
+            if recorded():
+                self.unreturned.append(say)
+            raise
+        self.watch.tell(say)
 
     # The workers
 
@@ -461,27 +503,30 @@ class Stage:
         self.calls += 1
         call = self.calls
         self.watch.tell(lambda at: seen.PullCalled(at, call))
-        with self._as("somebody"), self._asking():
+        before = set(self.watch.cords)
+
+        def know(cord: int) -> None:
+            self.cords[label] = cord
+            self.partitions[cord] = named
+            if "scope" in more:
+                self.scopes[cord] = more["scope"]
+            self.severities[cord] = severity
+
+        def recorded() -> bool:
+            for cord in self.watch.cords.keys() - before - {*self.cords.values()}:
+                know(cord)
+            return label in self.cords
+
+        def say(at: int) -> seen.Pulled:
+            cord = self.cords[label]
+            recorded, looked = self.watch.cords[cord], self.watch.looked[cord]
+            return seen.Pulled(at, call, cord, named, severity, recorded, looked=looked, **more)
+
+        with self._as("somebody"), self._asking(), self._promising(say, recorded):
             pulled = pull(meant, reason="looks wrong", by="tester", severity=Severity(severity))
             if not pulled.settled:
                 self.problems.append(f"the pull of cord {label} was not settled")
-            self.cords[label] = pulled.cord
-            self.partitions[pulled.cord] = named
-            if "scope" in more:
-                self.scopes[pulled.cord] = more["scope"]
-            self.severities[pulled.cord] = severity
-            self.watch.tell(
-                lambda at: seen.Pulled(
-                    at,
-                    call,
-                    pulled.cord,
-                    named,
-                    severity,
-                    self.watch.cords[pulled.cord],
-                    looked=self.watch.looked[pulled.cord],
-                    **more,
-                )
-            )
+            know(pulled.cord)
 
     def under(self, cord: int) -> tuple[PartitionId, ...]:
         """What the cord covers, as far as a person knows."""
@@ -501,10 +546,15 @@ class Stage:
     def raise_(self, label: str) -> None:
         cord = self.cords.get(label)
         if cord is not None:
-            with self._as("somebody"), self._asking():
+            begun: list[int] = []
+
+            def say(at: int) -> seen.Raised:
+                return seen.Raised(at, cord, begun[0] if begun else None)
+
+            with self._as("somebody") as actor, self._asking(), self._promising(say, lambda: bool(begun)):
+                actor.notes.append(("lean_cord", begun.append))
                 cords.raise_to_stop(cord, by="tester")
                 self.severities[cord] = "stop"
-                self.watch.tell(lambda at: seen.Raised(at, cord))
 
     def acknowledge(self, label: str) -> None:
         if label in self.cords:
@@ -557,6 +607,38 @@ class Stage:
                 actor.says.append(("lean_let_through", lambda at: seen.LetThrough(at, RunId(dag, run))))
                 permits.let_through(Run(dag, row.run_id), reason="needed", by="tester")
 
+    def approve(self, dag: str, run: str) -> None:
+        row = self._row(dag, run)
+        if row is not None:
+            with self._as("somebody") as actor, self._asking():
+                actor.says.append(("lean_approval", lambda at: seen.Approved(at, RunId(dag, run))))
+                permits.approve(Run(dag, row.run_id), by="tester")
+
+    def disable(self) -> None:
+        if self.enabled:
+            with self._as("somebody") as actor, self._asking():
+                actor.says.append(("lean_switch", self._see_disabled))
+                switch.disable(reason="tired of it", by="tester")
+
+    def _see_disabled(self, at: int) -> seen.Disabled:
+        self.enabled = False
+        return seen.Disabled(at)
+
+    def enable(self) -> None:
+        if self.enabled:
+            return
+
+        def say(at: int) -> seen.Enabled:
+            return seen.Enabled(at, returned=True)
+
+        def begin(at: int) -> seen.Enabled:
+            self.enabled = True
+            return seen.Enabled(at)
+
+        with self._as("somebody") as actor, self._promising(say, lambda: self.enabled):
+            actor.says.append(("lean_switch", begin))
+            switch.enable(by="tester")
+
     def declare(self, asset: str, key: str, as_: str) -> None:
         with self._as("somebody") as actor, self._asking():
             actor.says.append(
@@ -602,7 +684,9 @@ class Stage:
         return watch.now, dict(watch.runs), dict(watch.instances), len(self.waiting()), len(self.processes)
 
     def _compare_cache(self) -> None:
-        """The cache always equals the definitions."""
+        """The cache always equals the definitions, while anybody looks after it."""
+        if not self.enabled:
+            return
         with create_session(scoped=False) as session:
             found = [finding for finding in doctor._compare(session) if not finding.fine]
         self.problems += [f"doctor: {finding.check}: {finding.detail}" for finding in found]

@@ -280,6 +280,33 @@ class LetThrough:
 
 
 @dataclass(frozen=True)
+class Approved:
+    """A person let the run be repaired, parts of which ask for that."""
+
+    at: int
+    run: RunId
+
+
+@dataclass(frozen=True)
+class Disabled:
+    """The brake does nothing any more, and has undone what it had changed in Airflow."""
+
+    at: int
+
+
+@dataclass(frozen=True)
+class Enabled:
+    """
+    The brake takes up again.
+
+    :param returned: everything that is to be held is
+    """
+
+    at: int
+    returned: bool = False
+
+
+@dataclass(frozen=True)
 class Cleared:
     """A person cleared the current version of a partition, ``as_`` ``false_alarm`` or ``fixed``."""
 
@@ -343,6 +370,9 @@ Event: TypeAlias = (
     | Released
     | LetThrough
     | Cleared
+    | Approved
+    | Disabled
+    | Enabled
     | Rest
 )
 

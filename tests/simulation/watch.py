@@ -55,6 +55,7 @@ class Actor:
 
     :param says: what to write down, before what that commit has changed, at its next commit that writes to
         one of these tables, divided by blanks
+    :param notes: whom to tell the moment of its next commit that writes to one of these tables
     :param clears: the run whose task instances a person is clearing
     :param marks: it marks a run, which skips what has not started
     :param ends: the try whose end its worker reports
@@ -63,6 +64,7 @@ class Actor:
 
     name: str
     says: list[tuple[str, Callable[[int], seen.Event]]] = field(default_factory=list)
+    notes: list[tuple[str, Callable[[int], object]]] = field(default_factory=list)
     clears: bool = False
     marks: bool = False
     ends: TaskId | None = None
@@ -188,6 +190,11 @@ class Watch:
                     if written & {*tables.split()}:
                         self.tell(say)
                         self.actor.says.remove((tables, say))
+                for tables, note in list(self.actor.notes):
+                    if written & {*tables.split()}:
+                        self.now += 1
+                        note(self.now)
+                        self.actor.notes.remove((tables, note))
                 if "dag_run" in written or "dagrun_asset_event" in written:
                     self._see_runs(connection)
                 if "task_instance" in written or "dag_run" in written:

@@ -166,15 +166,9 @@ class Debts:
             for task in self.tainted | self.owing
             if task.run == run
         ]
-        if self.holds.waits(run) or (self.state.mild and self._is_reading_bad(run)):
+        if self.holds.waits(run):
             return True
         return bool(not_again) and (any(not_again) if self.state.mild else all(not_again))
-
-    def _is_reading_bad(self, run: RunId) -> bool:
-        """It was let through: what it has seen taints it, though it has not ended yet."""
-        return any(
-            each.task.run == run and bool(self.state.seen_bad(each)) for each in self.facts.open_executions()
-        )
 
     def owes(self, run: RunId) -> bool:
         return any(task.run == run for task in self.owing)

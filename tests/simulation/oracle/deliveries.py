@@ -72,6 +72,19 @@ class Mail:
             delivery.consumed = True
         return taken
 
+    def give_back(self) -> None:
+        """The brake is disabled: Airflow makes runs of what was absorbed and not read."""
+        for each in self.all:
+            run = each.may or each.must
+            read = (
+                any(e.task.run == run.id and e.granted > each.at for e in self.facts.executions)
+                if run
+                else True
+            )
+            each.must = None
+            if not read:
+                each.may = None
+
     def open(self, dag: str, key: str | None) -> list[Delivery]:
         """What no run was made for."""
         return [each for each in self.all if (each.dag, each.key) == (dag, key) and not each.consumed]
@@ -103,6 +116,8 @@ class Mail:
 
     def _affected(self, debts: Debts, dag: DagSpec, key: str | None) -> Run | None:
         """The latest affected run that asset events made; advisory Dags absorb nothing."""
+        if debts.state.is_off:
+            return None
         runs = [
             run
             for run in self.facts.runs.values()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from tests.simulation.graph import Kind
+from tests.simulation.graph import Kind, asks
 from tests.simulation.oracle.records import Cord, Execution, Run, Version
 from tests.simulation.trace import PartitionId, TaskId
 
@@ -47,8 +47,19 @@ class Facts:
         self._looked: dict[int, tuple[int, Cord]] = {}
         """What pulls name that are under way, and the moment at which they asked."""
         self.absent: set[PartitionId] = set()
+        self.promises = True
+        """The brake is enabled, and has returned from that."""
+        self.acts = True
+        """It is enabled."""
+        self.approved: dict[RunId, int] = {}
 
     # Dags
+
+    def asks(self, task: TaskId) -> bool:
+        """Its repair waits for a person, who has not said yes since it has run."""
+        spec, last = self.spec(task), self.last.get(task)
+        is_asking = spec is not None and any(asks(asset) for asset in spec.outlets)
+        return is_asking and last is not None and self.approved.get(task.run, -1) < last.granted
 
     def spec(self, task: TaskId) -> TaskSpec | None:
         """The task as its Dag has it now, None if it has it no more."""

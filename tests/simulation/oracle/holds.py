@@ -42,6 +42,10 @@ class Holds:
     def end(self, task: TaskId) -> None:
         self._tasks[task.run].discard(task)
 
+    def drop_all(self) -> None:
+        self._tasks.clear()
+        self._begun.clear()
+
     def drop(self, run: RunId) -> None:
         self._tasks.pop(run, None)
 

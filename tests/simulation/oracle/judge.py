@@ -188,6 +188,11 @@ class Judge:
             debts = self.moment.may_be_owed
             for task in event.tasks:
                 self._judge_payer(task, self.facts.last.get(task))
+                if self.facts.asks(task) and self.facts.states.get(task) == "success":
+                    self.complain(
+                        "Repair: it waits for a person where the author wants that",
+                        f"{label(task)} was cleared although nobody had approved",
+                    )
             self.to_repair |= {task for task in event.tasks if debts.is_part_of_a_repair(task)}
         self.facts.clear(event.tasks, by_person=event.by_person)
 
@@ -199,7 +204,8 @@ class Judge:
             self.complain(
                 "D3, no late start", f"{label(task)} was granted a start but reads {words(forbidden)}"
             )
-        if before is not None and before.stopped is not None and before.ended is None:
+        on = self.facts.promises
+        if on and before is not None and before.stopped is not None and before.ended is None:
             self.complain(
                 "D3, its own stopped execution",
                 f"{label(task)} was granted try {event.attempt} while try {before.attempt}, which was "
@@ -212,7 +218,7 @@ class Judge:
             )
         self._judge_payer(task, before)
         for_repair = self._judge_reason(task, before)
-        if before is not None and not self._was_cleared(before) and self.facts.is_torn_down(task):
+        if on and before is not None and not self._was_cleared(before) and self.facts.is_torn_down(task):
             self.complain(
                 "Repair: with their setups and teardowns",
                 f"{label(task)} was granted a start although its setup was torn down",
@@ -228,7 +234,7 @@ class Judge:
     def _judge_payer(self, task: TaskId, before: Execution | None) -> None:
         """D5: the others that are held, stopped or owe are superseded."""
         run, owed = task.run, self.moment.owed
-        if self.facts.tears_down_what_ran(task):
+        if self.facts.tears_down_what_ran(task) or not self.facts.promises:
             return
         is_held = task in self.holds[run] and self.holds.waits(run)
         is_held = is_held and (before is None or before.how != "up_for_retry")
@@ -468,6 +474,26 @@ class Judge:
                     f"cord {event.cord} was released on {name(event.partition)} while {label(task)} was "
                     "still to publish it",
                 )
+
+    def _see_Approved(self, event: seen.Approved) -> None:
+        self.facts.approved[event.run] = event.at
+
+    def _see_Disabled(self, event: seen.Disabled) -> None:
+        """It undoes everything that the brake changed in Airflow."""
+        self.facts.acts = self.facts.promises = False
+        self.holds.drop_all()
+        self.may_hold.drop_all()
+        self.superseded.clear()
+        self.to_skip.clear()
+        self.mail.give_back()
+
+    def _see_Enabled(self, event: seen.Enabled) -> None:
+        self.facts.acts = True
+        if event.returned:
+            self.facts.promises = True
+            self._stop()
+            _, _, owed, may_be_owed = self.look()
+            self.mail.absorb_rows(owed, may_be_owed)
 
     def _see_LetThrough(self, event: seen.LetThrough) -> None:
         before = self.let_through.get(event.run, frozenset())

@@ -143,7 +143,7 @@ class AtRest:
     def _judge_debts(self) -> None:
         """Each due debt is paid, unless whoever could pay has failed, is paused, or is gone."""
         owed = self.judge.moment.owed
-        for task, execution in owed.owing.items():
+        for task, execution in owed.owing.items() if self.facts.promises else ():
             final = self.runs.get(task.run)
             if (
                 final is None
@@ -154,6 +154,7 @@ class AtRest:
                 or owed.has_failed_or_is_abandoned(task.run)
                 or owed.payer(task.run) is not None
                 or self._will_run(task)
+                or self._waits_for_a_person(task)
             ):
                 continue
             self.judge.complain(
@@ -161,6 +162,10 @@ class AtRest:
                 f"{label(task)} saw bad data in try {execution.attempt}, all that it reads is clean again, "
                 "and it did not run again",
             )
+
+    def _waits_for_a_person(self, task: TaskId) -> bool:
+        """Something that would run again with it asks before."""
+        return any(map(self.facts.asks, self.facts.instances(task.run)))
 
     def _will_run(self, task: TaskId) -> bool:
         """Somebody of the same (Dag, key) still has it before it: that is judged there."""
@@ -201,7 +206,7 @@ class AtRest:
                 )
 
     def _judge_releases(self) -> None:
-        for (cord, partition), asked in self.judge.asked.items():
+        for (cord, partition), asked in self.judge.asked.items() if self.facts.promises else ():
             if asked.outcome == "fixed" and self.publishers_to_wait_for(partition, asked.at):
                 continue
             if asked.again and not self.facts.is_newer(partition, asked.at):

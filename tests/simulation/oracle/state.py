@@ -57,6 +57,11 @@ class State:
         self.causes = self._find_causes()
         self._readings: dict[TaskId, Reading] = {}
 
+    @property
+    def is_off(self) -> bool:
+        """The brake is disabled."""
+        return not (self.facts.acts if self.mild else self.facts.promises)
+
     # D1
 
     def seen_bad(self, execution: Execution) -> dict[Version, frozenset[Cause]]:
@@ -156,7 +161,7 @@ class State:
     def forbids(self, task: TaskId) -> dict[PartitionId, set[Halt]]:
         """The bad partitions for which the task may not start; none if it may."""
         dag = self.facts.dags[task.run.dag]
-        if dag.advisory or self.tears_down_what_was_killed(task):
+        if self.is_off or dag.advisory or self.tears_down_what_was_killed(task):
             return {}
         return {
             each: left
@@ -187,7 +192,12 @@ class State:
         """An open execution that saw a bad version, unless its Dag or its run is excused."""
         bad = self.seen_bad(execution)
         task = execution.task
-        if not bad or self.facts.dags[task.run.dag].advisory or self.tears_down_what_was_killed(task):
+        if (
+            self.is_off
+            or not bad
+            or self.facts.dags[task.run.dag].advisory
+            or self.tears_down_what_was_killed(task)
+        ):
             return False
         if task.run not in self.let_through:
             return True
