@@ -3,11 +3,13 @@ Short histories written by hand, each for a rule that random ones seldom come to
 
 An act is a word and its names, as in ``acts.WORDS``; ``h0`` and ``h1`` are two hours, ``h0#1`` is the first
 run for the first of them, ``#1`` one without a key, ``-`` is an empty name, ``,`` a blank in one.
-``at_once 5 | ... | ...`` has acts interleave as seed 5 says, ``?`` for whatever seed the story is asked for.
+``die 1 ...`` has the process of the act end after one transaction, ``at_once 5 | ... | ...`` has acts
+interleave as seed 5 says, ``?`` for whatever seed the story is asked for.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import NamedTuple
 
@@ -37,6 +39,10 @@ def _act(line: str) -> Act:
     if line.startswith("at_once"):
         head, *acts = line.split("|")
         return at_once(int(head.split()[1]), map(_act, acts))
+    if line.startswith("die"):
+        _, after, *words = line.split()
+        act = _act(" ".join(words))
+        return Act("die", (after, json.dumps([act.do, *act.names])))
     do, *names = line.split()
     return Act(do, tuple(_name(name) for name in names))
 
@@ -533,6 +539,82 @@ start source h0#2 load
 succeed source h0#2 load
 rest
 release c1 - fixed -
+rest
+""",
+    ),
+    "a pattern covers what is published later": Story(
+        (source(), A),
+        PUBLISHED
+        + """
+pull_open c1 raw pattern *00:00:00 stop
+trigger source h1
+rest
+release c1 h0 fixed -
+rest
+trigger source h0
+rest
+release c1 - fixed -
+rest
+trigger source h1
+trigger source h2
+rest
+""",
+    ),
+    "since and until": Story(
+        (source(), A),
+        PUBLISHED * 4
+        + """
+pull_some c1 raw h0 0 1 stop
+rest
+pull_some c2 raw h0 2 - stop
+rest
+release c2 - fixed -
+rest
+""",
+    ),
+    "disabled and enabled": Story(
+        (source(), A, B),
+        LOADED
+        + """
+pull c1 raw h0 stop
+trigger source h0
+rest
+disable
+rest
+enable
+rest
+release c1 - fixed -
+rest
+""",
+    ),
+    "a repair that asks": Story(
+        (source(), reader("a", "raw", tasks=(TaskSpec("work", outlets=("a_mail",)),)), reader("b", "a_mail")),
+        PUBLISHED
+        + """
+pull c1 raw h0 stop
+rest
+release c1 - fixed -
+rest
+approve a h0#1
+rest
+""",
+    ),
+    "everybody dies in the middle": Story(
+        (source(), A, B),
+        LOADED
+        + """
+start a h0#1 work
+die 1 pull c1 raw h0 stop
+tick 0
+hear a h0#1 work
+die 2 sweep
+sweep
+rest
+die 1 disable
+die 1 enable
+tick 0
+rest
+die 1 release c1 - fixed -
 rest
 """,
     ),

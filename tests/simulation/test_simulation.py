@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 SEEDS = (104, 105, 107, 112, 113, 114)
 THEOREMS = (11,)
+TOLD = (
+    "a pattern covers what is published later",
+    "since and until",
+    "disabled and enabled",
+    "a repair that asks",
+    "everybody dies in the middle",
+)
 INTERLEAVED = (1, 3)
 
 
@@ -41,6 +48,14 @@ def test_a_history_obeys_the_rules(seed: int, backend: str) -> None:
     from tests.simulation.playing import play_seed
 
     insist_on(play_seed(seed), f"--backend {backend} --seed {seed}")
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_story_obeys_the_rules(name: str) -> None:
+    from tests.simulation.playing import play_history
+    from tests.simulation.stories import STORIES
+
+    insist_on(play_history(STORIES[name].history()), f'"{name}"')
 
 
 @pytest.mark.postgres

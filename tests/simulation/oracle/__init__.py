@@ -30,8 +30,21 @@ What is let pass on purpose:
   or made the last complete version and is tainted or owes. It may wait for all that the rules name.
 - A queued run waits rightly if its Dag's ``max_active_runs`` are running, held scheduled, backfill and
   unpartitioned ones included.
+- While the brake is disabled nothing is promised, and what it had absorbed, and nobody has read, is pending
+  again or lost; what a child or a payer does just then is not judged.
+- A run parts of which ask before they are repaired may wait as a whole.
 - Refused starts, texts, notes, times to death and everything that a person reads are not judged, nor is the
-  exemption of a check from its own cord, nor ``repair="ask"``, ``since`` and ``until``.
+  exemption of a check from its own cord.
+
+What looks like a licence, and is the rule itself:
+
+- Another run of the key may pay: a debt is one of (Dag, key, task instance), whichever run incurred it
+  (D4), and "a later execution of the same instance" is one in any run of that key.
+- A row that an event completes may be absorbed whole, or without that event: the event alone is to be
+  absorbed for its partition, "every pending row that is complete" for being so, and the row is only with
+  it.
+- "Until its reading part starts again" is told partition by partition: the part that reads this one. A task
+  that reads something else has nothing to do with the event.
 """
 
 from __future__ import annotations
