@@ -44,8 +44,8 @@ class Facts:
         self.events: dict[int, Published] = {}
         self.ever_published: set[PartitionId] = set()
         self.cords: dict[int, Cord] = {}
-        self._looked: dict[int, tuple[int, Cord]] = {}
-        """What pulls name that are under way, and the moment at which they asked."""
+        self._looked: dict[int, Cord] = {}
+        """What pulls name that are under way."""
         self.absent: set[PartitionId] = set()
         self.promises = True
         """The brake is enabled, and has returned from that."""
@@ -404,7 +404,7 @@ class Facts:
 
         An open scope covers what is there, or halted.
         """
-        cord = Cord(event.cord, frozenset(event.partitions), event.severity == "stop", event.scope)
+        cord = Cord(event.cord, frozenset(event.partitions), event.severity == "stop", event.scope, self.now)
         for each in [*self.ever_published, *halted]:
             cord.cover(each)
         cord.pulled_on = {partition: self.current(partition) for partition in cord.partitions}
@@ -412,20 +412,20 @@ class Facts:
         cord.named |= {version for each in cord.partitions for version in self.partial(each)}
         if event.since is not None or event.until is not None:
             self._name_those_between(cord, event)
-        self._looked[event.cord] = self.now, cord
+        self._looked[event.cord] = cord
 
     def record(self, event: Pulled, halted: Iterable[PartitionId]) -> None:
         """The halt is open, its pull has not returned yet; what it did not know is presumed bad."""
         if event.cord in self.cords:  # pulled again: the cord that exists is returned
             return
-        looked, cord = self._looked[event.cord]
+        cord = self._looked[event.cord]
         for each in [*self.ever_published, *halted]:
             cord.cover(each)
         cord.named |= {
             version
             for each in cord.partitions - cord.outcomes.keys()
             for version in self.versions.get(each, ())
-            if version.complete is not None and version.complete > looked
+            if version.complete is not None and version.complete > cord.looked
         }
         self.cords[event.cord] = cord
 
@@ -457,9 +457,8 @@ class Facts:
             cord.named = {version for version in cord.named if version.partition != partition}
         if outcome == "fixed":
             last, pulled_on = self.last_complete(partition), cord.pulled_on.get(partition)
-            newest_named = (pulled_on.last_write or 0) if pulled_on is not None else -1
-            is_newer = last is not None and last is not pulled_on and (last.complete or 0) > newest_named
-            if last is not None and is_newer and last.withdrawn is None:
+            newest_named = (pulled_on.last_write or 0) if pulled_on is not None else cord.looked
+            if last is not None and last is not pulled_on and (last.complete or 0) > newest_named:
                 cord.named.discard(last)
             else:
                 self.vouch_for(partition, known_bad)

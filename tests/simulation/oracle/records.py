@@ -99,12 +99,14 @@ class Cord:
     :param outcomes: how it ended, by partition
     :param ended: and when
     :param scope: what comes under it when it is published
+    :param looked: the moment at which its pull asked what was published
     """
 
     id: int
     partitions: frozenset[PartitionId]
     stops: bool
     scope: OpenScope | None = None
+    looked: int = 0
     returned: bool = False
     pulled_on: dict[PartitionId, Version | None] = field(default_factory=dict)
     named: set[Version] = field(default_factory=set)
