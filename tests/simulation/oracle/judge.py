@@ -451,8 +451,8 @@ class Judge:
                 )
         known_bad = self.moment.mild.causes
         self.facts.release(self.facts.cords[event.cord], event.partition, event.outcome, known_bad)
-        if event.outcome == "withdrawn":
-            self.to_skip |= withdraw(self.facts, self.moment.mild, event.partition)
+        withdrawn = event.partition if event.outcome == "withdrawn" else None
+        self.to_skip |= withdraw(self.facts, self.moment.mild, withdrawn)
 
     def _judge_release(self, event: seen.Released) -> None:
         """It takes effect when no task that publishes the partition is tainted, owing, ... or running."""

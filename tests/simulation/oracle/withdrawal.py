@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.simulation.oracle.facts import Facts
     from tests.simulation.oracle.records import Execution, Version
-    from tests.simulation.oracle.state import State
+    from tests.simulation.oracle.state import Cause, State
     from tests.simulation.trace import PartitionId, TaskId
 
 
-def withdraw(facts: Facts, before: State, partition: PartitionId) -> set[TaskId]:
+def withdraw(facts: Facts, before: State, partition: PartitionId | None) -> set[TaskId]:
     """
     Make the partition absent, and what was made from absent partitions alone.
 
+    :param partition: None if a cord ended otherwise, which may have been the last that stood against that
     :return: the task instances that were held and read nothing else: they end as skipped
     """
-    gone = {partition}
-    facts.absent.add(partition)
+    gone = set() if partition is None else {partition}
+    facts.absent |= gone
     while found := {
         each for each in facts.versions if each not in facts.absent and _goes(facts, before, each)
     }:
@@ -29,7 +30,7 @@ def withdraw(facts: Facts, before: State, partition: PartitionId) -> set[TaskId]
             if version.withdrawn is None and version.last_write is not None:
                 version.withdrawn = facts.now
     for execution in facts.executions:
-        if facts.is_absent_for(execution):
+        if gone and facts.is_absent_for(execution):
             execution.forgiven = facts.now
     stopping = [each.task for each in facts.open_executions() if each.stopped is not None]
     held = [task for task in {*facts.waiting(), *stopping} if before.forbids(task)]
@@ -42,9 +43,14 @@ def _goes(facts: Facts, before: State, partition: PartitionId) -> bool:
         partition not in facts.absent
         and current is not None
         and current in before.causes
+        and all(_has_ended(facts, cause) for cause in before.causes[current])
         and bool(_makers(current))
         and all(facts.is_absent_for(maker) for maker in _makers(current))
     )
+
+
+def _has_ended(facts: Facts, cause: Cause) -> bool:
+    return cause.cord is None or cause.partition in facts.cords[cause.cord].outcomes
 
 
 def _makers(version: Version) -> list[Execution]:

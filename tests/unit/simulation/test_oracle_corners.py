@@ -556,3 +556,17 @@ def test_a_publication_while_a_pull_is_under_way(looks: str, owes: bool):
     story.releases(story.pulls(RAW, looked=asked if looks == "before" else None))
     debts = [each for each in story.complaints_at_rest() if "D4, a due debt is paid" in each]
     assert bool(debts) == owes
+
+
+def test_what_was_made_from_it_goes_with_the_last_cord_that_stands_against_that():
+    """Once all the reasons for which it is bad have ended (docs/decisions/0003, 37)."""
+    story = Story(producer("raw"), consumer("clean", "raw", outlets=("clean",)), consumer("report", "clean"))
+    event = story.works(story.run("make_raw"), RAW)
+    event = story.works(story.run("clean", KEY, event), CLEAN)
+    report = story.run("report", KEY, event)
+    one, other = story.pulls(RAW), story.pulls(RAW)
+    story.releases(one, "withdrawn")
+    story.rests()
+    story.releases(other, "false_alarm")
+    story.skips(report)
+    assert story.complaints_at_rest() == []
