@@ -77,7 +77,7 @@ class Act(NamedTuple):
         if self.do == "die":
             return WORDS["die"].format(self.names[0], together(self)[0])
         text = WORDS[self.do].format(*self.names, *("" for _ in range(5)))
-        is_mapped = "{0}.{2}" in WORDS[self.do] and self.names[3] != "-1"
+        is_mapped = "{0}.{2}" in WORDS[self.do] and self.names[3:4] not in ((), ("-1",))
         return f"{text} [{self.names[3]}]" if is_mapped else text
 
 

@@ -632,3 +632,12 @@ rest
     ),
 }
 """By what happens."""
+
+TOLD = (
+    "a pattern covers what is published later",
+    "since and until",
+    "disabled and enabled",
+    "a repair that asks",
+    "everybody dies in the middle",
+)
+"""Those that are judged for themselves; each of the others is for a mutant of the product."""

@@ -6,6 +6,7 @@ import pytest
 
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.mutation import play
+from tests.simulation.stories import STORIES, TOLD
 
 IN_CI = [mutant for mutant in MUTANTS if mutant.in_ci]
 
@@ -26,7 +27,5 @@ def test_so_are_those_that_it_takes_several_actors_to_notice() -> None:
     _judge(interleaved=True)
 
 
-def test_every_story_is_for_a_mutant() -> None:
-    from tests.simulation.stories import STORIES
-
-    assert {mutant.story for mutant in MUTANTS} - {""} == STORIES.keys()
+def test_every_other_story_is_for_a_mutant() -> None:
+    assert {mutant.story for mutant in MUTANTS} - {""} == STORIES.keys() - set(TOLD)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.simulation.stories import STORIES, TOLD
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,13 +19,6 @@ if TYPE_CHECKING:
 
 SEEDS = (104, 105, 107, 112, 113, 114)
 THEOREMS = (11,)
-TOLD = (
-    "a pattern covers what is published later",
-    "since and until",
-    "disabled and enabled",
-    "a repair that asks",
-    "everybody dies in the middle",
-)
 INTERLEAVED = (1, 3)
 
 
@@ -53,7 +48,6 @@ def test_a_history_obeys_the_rules(seed: int, backend: str) -> None:
 @pytest.mark.parametrize("name", TOLD)
 def test_a_story_obeys_the_rules(name: str) -> None:
     from tests.simulation.playing import play_history
-    from tests.simulation.stories import STORIES
 
     insist_on(play_history(STORIES[name].history()), f'"{name}"')
 
