@@ -264,7 +264,7 @@ def what_nobody_publishes_is_declared(operator: Visitor, run: str) -> None:
     assert [(d["partition_key"], d["outcome"], d["reason"]) for d in sent] == [
         (BAD, "false_alarm", "Counted by hand")
     ]
-    operator.page.unroute_all()
+    operator.page.unroute_all(behavior="wait")
 
 
 def test_a_calendar_does_not_say_what_it_does_not_know_yet(line: Line, visit: Visit) -> None:
