@@ -8,6 +8,9 @@ BUNDLE := $(UI)/dist/main.js
 ARGS ?=
 N ?= 100
 
+# Hundreds of processes of Python start in a test run: without bytecode, each would compile Airflow anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help venv ui wheel test simulate mutants lint format openapi bench demo clean
 

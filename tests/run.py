@@ -3,8 +3,9 @@ The whole test suite, as ``make test`` runs it: ``python -m tests.run [PYTEST AR
 
 Contract and integration tests on PostgreSQL, and on SQLite and MariaDB those that may differ there; system
 tests on the servers, the simulation on PostgreSQL; unit tests here, and from the built wheel on every other
-supported interpreter of this machine. What could not run is said at the end; with ``CI=true``, a missing
-server is a failure.
+supported interpreter of this machine. The parts that pytest cannot divide run beside one another, and each
+line says of which part it is. What could not run is said at the end; with ``CI=true``, a missing server is a
+failure.
 """
 
 from __future__ import annotations
@@ -12,16 +13,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from tests.databases import SERVED, NoServer, postgres, text_of
+from tests.databases import SERVED, NoServer, text_of
 from tests.interpreters import build_wheel, other_interpreters, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import URL
 
 ROOT = Path(__file__).resolve().parent.parent
 ON_SQLITE = {"ANDON_TEST_BACKEND": "sqlite"}
-IN_PARALLEL = ("-n", str(min(os.cpu_count() or 1, 4)))
+PROCESSES = min(os.cpu_count() or 1, 4)
+IN_PARALLEL = ("-n", str(PROCESSES))
 """Every process of pytest has a database of its own."""
 ALL_OF_IT = ("tests/contract", "tests/integration")
 WHERE_DATABASES_DIFFER = (
@@ -36,7 +46,29 @@ WHERE_DATABASES_DIFFER = (
     ),
 )
 """Locks, collations, statements and the times of rows; the rules are the same on every database."""
-PARTS = {"postgres": ALL_OF_IT, "mariadb": WHERE_DATABASES_DIFFER}
+PARALLEL_PARTS = {"postgres": ALL_OF_IT, "mariadb": WHERE_DATABASES_DIFFER}
+OTHER_PARTS = {
+    "postgres": {"system tests": "tests/system", "simulation": "tests/simulation"},
+    "mariadb": {"system tests": "tests/system"},
+}
+"""One process of pytest each, the longest first: Airflow has many of its own, or a change in it lasts."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A database server that tests of this machine run on."""
+
+    backend: str
+    kind: ModuleType
+    url: URL
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind.TITLE} {self.kind.version(self.url)}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {"ANDON_TEST_BACKEND": self.backend, self.kind.VARIABLE: text_of(self.url)}
 
 
 class Recap:
@@ -54,7 +86,6 @@ class Recap:
         cwd: Path = ROOT,
         variables: dict[str, str],
     ) -> None:
-        print(f"\n##### {name}", flush=True)
         last = ""
         command = [str(python), "-m", "pytest", *arguments]
         environment = {**os.environ, **variables}
@@ -62,7 +93,7 @@ class Recap:
             command, cwd=cwd, env=environment, stdout=subprocess.PIPE, text=True
         ) as process:
             for line in process.stdout or ():
-                print(line, end="", flush=True)
+                say(f"{name}: {line}")
                 last = line.strip("= \n") or last
         self.add(name, last, failed=process.returncode != 0)
 
@@ -78,31 +109,40 @@ class Recap:
 def main() -> None:
     arguments = sys.argv[1:]
     recap = Recap()
-    check_other_interpreters(recap, arguments)
-    recap.pytest(
-        "SQLite", "tests/unit", *WHERE_DATABASES_DIFFER, *IN_PARALLEL, *arguments, variables=ON_SQLITE
-    )
-    for backend, kind in SERVED.items():
-        run_on_server(backend, kind, recap, arguments)
-    print("\n##### Recap")
-    print("\n".join(recap.lines), flush=True)
+    with ExitStack() as stack:
+        servers = list(reach_servers(stack, recap))
+        recap.pytest(
+            "SQLite", "tests/unit", *WHERE_DATABASES_DIFFER, *IN_PARALLEL, *arguments, variables=ON_SQLITE
+        )
+        for server in servers:
+            tests = PARALLEL_PARTS[server.backend]
+            recap.pytest(server.title, *tests, *IN_PARALLEL, *arguments, variables=server.variables)
+        with ThreadPoolExecutor(PROCESSES) as at_once:
+            parts = [
+                at_once.submit(
+                    recap.pytest, f"{server.title}, {what}", tests, *arguments, variables=server.variables
+                )
+                for server in servers
+                for what, tests in OTHER_PARTS[server.backend].items()
+            ]
+            parts.append(at_once.submit(check_other_interpreters, recap, arguments))
+        for part in parts:
+            part.result()
+    say("\n##### Recap\n" + "\n".join([*recap.lines, ""]))
     sys.exit(recap.failed)
 
 
-def run_on_server(backend: str, kind: ModuleType, recap: Recap, arguments: list[str]) -> None:
-    with ExitStack() as stack:
+def reach_servers(stack: ExitStack, recap: Recap) -> Iterator[Server]:
+    for backend, kind in SERVED.items():
         try:
-            server = stack.enter_context(kind.server())
+            url = stack.enter_context(kind.server())
         except NoServer as reason:
             in_ci = os.environ.get("CI", "").lower() in ("true", "1")
             recap.not_run(f"{kind.TITLE}, system tests on it", str(reason), failed=in_ci)
-            return
-        name = f"{kind.TITLE} {kind.version(server)} at {server}"
-        variables = {"ANDON_TEST_BACKEND": backend, kind.VARIABLE: text_of(server)}
-        recap.pytest(name, *PARTS[backend], *IN_PARALLEL, *arguments, variables=variables)
-        if kind is postgres:
-            recap.pytest(f"simulation, {name}", "tests/simulation", *arguments, variables=variables)
-        recap.pytest(f"system tests, {name}", "tests/system", *arguments, variables=variables)
+            continue
+        server = Server(backend, kind, url)
+        say(f"{server.title} at {url!r}\n")
+        yield server
 
 
 def check_other_interpreters(recap: Recap, arguments: list[str]) -> None:
@@ -112,7 +152,7 @@ def check_other_interpreters(recap: Recap, arguments: list[str]) -> None:
         if interpreter.path is None:
             recap.not_run(name, "no such interpreter on this machine")
             continue
-        print(f"\n##### {name}: installing", flush=True)
+        say(f"{name}: installing\n")
         try:
             wheel = wheel or build_wheel()
             python, sources = prepare(interpreter, wheel)
@@ -120,6 +160,12 @@ def check_other_interpreters(recap: Recap, arguments: list[str]) -> None:
             recap.not_run(name, f"cannot be installed, exit code {error.returncode}", failed=True)
             continue
         recap.pytest(name, "tests/unit", *arguments, python=python, cwd=sources, variables=ON_SQLITE)
+
+
+def say(text: str) -> None:
+    """Print it in one go: several threads do."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
