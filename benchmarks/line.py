@@ -26,12 +26,13 @@ _RUN = "run_id || '_' || n"
 _NEW_ID = "(substr(id::text, 1, 15) || substr(gen_random_uuid()::text, 16))::uuid"
 """A copy keeps the moment in its id, as UUID 7 has it."""
 
-_COPIES: tuple[tuple[str, Mapping[str, str]], ...] = (
-    ("dag_run", {"run_id": _RUN, "partition_key": _KEY}),
-    ("task_instance", {"id": _NEW_ID, "run_id": _RUN}),
-    ("log", {"run_id": _RUN}),
-    ("asset_event", {"source_run_id": "source_run_id || '_' || n", "partition_key": _KEY}),
-)
+_COPIES: Mapping[str, Mapping[str, str]] = {
+    "dag_run": {"run_id": _RUN, "partition_key": _KEY},
+    "task_instance": {"id": _NEW_ID, "run_id": _RUN},
+    "log": {"run_id": _RUN},
+    "asset_event": {"source_run_id": "source_run_id || '_' || n", "partition_key": _KEY},
+}
+"""By table, what the copies have instead of what they are copied from."""
 
 
 @contextmanager
@@ -67,23 +68,30 @@ def airflow_with(partitions: int) -> Iterator[RunningAirflow]:
             yield airflow
 
 
+def copy_rows(
+    table: str, condition: str, parameters: Mapping[str, object], numbers: range, connection: Connection
+) -> None:
+    """Copy the rows of a table that fit, once for each number, which ends what must differ."""
+    changed = _COPIES[table]
+    columns = connection.scalars(
+        text("SELECT column_name FROM information_schema.columns WHERE table_name = :table"), {"table": table}
+    ).all()
+    kept = [c for c in columns if c != "id" or "id" in changed]
+    taken = ", ".join(changed.get(c, f'"{c}"') for c in kept)
+    into = ", ".join(f'"{c}"' for c in kept)
+    connection.execute(
+        text(
+            f"INSERT INTO {table} ({into}) SELECT {taken} FROM {table}, "
+            f"generate_series(:first, :last) AS n WHERE {condition}"
+        ),
+        {**parameters, "first": numbers.start, "last": numbers.stop - 1},
+    )
+
+
 def _copy(times: int, connection: Connection) -> None:
-    for table, changed in _COPIES:
+    for table in _COPIES:
         named = "source_dag_id" if table == "asset_event" else "dag_id"
-        columns = connection.scalars(
-            text("SELECT column_name FROM information_schema.columns WHERE table_name = :table"),
-            {"table": table},
-        ).all()
-        kept = [c for c in columns if c != "id" or "id" in changed]
-        taken = ", ".join(changed.get(c, f'"{c}"') for c in kept)
-        into = ", ".join(f'"{c}"' for c in kept)
-        connection.execute(
-            text(
-                f"INSERT INTO {table} ({into}) SELECT {taken} FROM {table}, generate_series(1, :times) AS n "
-                f"WHERE {named} = ANY(:dags)"
-            ),
-            {"times": times, "dags": list(PLAYED)},
-        )
+        copy_rows(table, f"{named} = ANY(:dags)", {"dags": list(PLAYED)}, range(1, times + 1), connection)
     connection.execute(
         text(
             "INSERT INTO dagrun_asset_event (dag_run_id, event_id) "

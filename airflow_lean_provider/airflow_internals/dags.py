@@ -30,6 +30,7 @@ from airflow_lean_provider.airflow_internals.ports import (
     ByIdentity,
     Outlets,
     assets_meant,
+    decoded,
     inlets_of,
     outlets_of,
 )
@@ -356,7 +357,7 @@ def _map_key(of: ByIdentity, name: str, uri: str, key: str) -> frozenset[str]:
 def _declared_keys(of: ByIdentity, task_id: str, name: str, uri: str, key: str) -> frozenset[str] | None:
     if not of.dag.has_task(task_id):
         return None
-    for port in of.dag.get_task(task_id).inlets:
+    for port in decoded(of.dag.get_task(task_id).inlets):
         declared = port.get(READS) if isinstance(port, dict) else None
         if declared is None or (declared["name"], declared["uri"]) != (name, uri):
             continue

@@ -10,14 +10,14 @@ from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.taskinstancehistory import TaskInstanceHistory
 from airflow.utils.state import TaskInstanceState
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 
 from airflow_lean_provider.airflow_internals.marks import asked_at, marks_of
-from airflow_lean_provider.airflow_internals.statements import chunks
+from airflow_lean_provider.airflow_internals.statements import among_rows
 from airflow_lean_provider.rules.facts import Ending, Execution, Run, Task, TaskState, Try
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from sqlalchemy.orm import Session
 
@@ -87,20 +87,16 @@ def history_of(
     asked: dict[Task, list[datetime]] = defaultdict(list)
     tries: dict[Try, Any] = {}
     live: dict[Try, Any] = {}
-    for some in chunks(sorted(runs)):
-        named = [tuple(r) for r in some]
+    named = sorted(runs)
+    past = (TaskInstanceHistory.dag_id, TaskInstanceHistory.run_id)
+    for of_run in among_rows(past, named, session=session):
         for row in session.execute(
-            _columns(TaskInstanceHistory, TaskInstanceHistory.task_instance_id).where(
-                tuple_(TaskInstanceHistory.dag_id, TaskInstanceHistory.run_id).in_(named)
-            )
+            _columns(TaskInstanceHistory, TaskInstanceHistory.task_instance_id).where(of_run)
         ):
             tries[Try(_task(row), row.try_number)] = row
             _note_ask(asked, row)
-        for row in session.execute(
-            _columns(TaskInstance, TaskInstance.id).where(
-                tuple_(TaskInstance.dag_id, TaskInstance.run_id).in_(named)
-            )
-        ):
+    for of_run in among_rows((TaskInstance.dag_id, TaskInstance.run_id), named, session=session):
+        for row in session.execute(_columns(TaskInstance, TaskInstance.id).where(of_run)):
             task = _task(row)
             _note_ask(asked, row)
             state = _STATES.get(row.state, TaskState.WAITING)
@@ -110,6 +106,25 @@ def history_of(
                 live[Try(task, row.try_number)] = row
     tries |= live
     starts, ends = _logged({t.task for t in tries}, session)
+    executions = _executions(tries, live, starts, ends, stopped, skew)
+    marked = marks_of(runs, session=session)
+    marks: dict[Task | Run, datetime] = dict(marked.runs.items())
+    for attempt, row in live.items():
+        told = ends.get(attempt, (None, None))[1]
+        moment = _marked_at(row, told, attempt in stopped, marked.tasks.get(attempt.task))
+        if moment is not None:
+            marks[attempt.task] = moment
+    return History(dict(states), executions, asked, marks)
+
+
+def _executions(
+    tries: Mapping[Try, Any],
+    live: Collection[Try],
+    starts: Mapping[Try, datetime],
+    ends: Mapping[Try, tuple[datetime, str]],
+    stopped: Collection[Try],
+    skew: timedelta,
+) -> list[Execution]:
     logged_runs = {t.task.run for t in starts}
     executions = []
     for attempt, row in tries.items():
@@ -128,14 +143,7 @@ def history_of(
             ending = _ENDINGS.get(row.state or "", Ending.FAILED)
             ended, doubt = row.end_date or started, skew
         executions.append(Execution(attempt, started, ended, ending, doubt))
-    marked = marks_of(runs, session=session)
-    marks: dict[Task | Run, datetime] = dict(marked.runs.items())
-    for attempt, row in live.items():
-        told = ends.get(attempt, (None, None))[1]
-        moment = _marked_at(row, told, attempt in stopped, marked.tasks.get(attempt.task))
-        if moment is not None:
-            marks[attempt.task] = moment
-    return History(dict(states), executions, asked, marks)
+    return executions
 
 
 def _marked_at(
@@ -213,12 +221,13 @@ def _logged(
 ) -> tuple[dict[Try, datetime], dict[Try, tuple[datetime, str]]]:
     starts: dict[Try, datetime] = {}
     ends: dict[Try, tuple[datetime, str]] = {}
-    for some in chunks(sorted({(t.dag_id, t.task_id, t.run_id) for t in tasks})):
+    named = sorted({(t.dag_id, t.task_id, t.run_id) for t in tasks})
+    for is_one in among_rows((Log.dag_id, Log.task_id, Log.run_id), named, session=session):
         for row in session.execute(
             select(
                 Log.dag_id, Log.run_id, Log.task_id, Log.map_index, Log.try_number, Log.event, Log.dttm
             ).where(
-                tuple_(Log.dag_id, Log.task_id, Log.run_id).in_(some),
+                is_one,
                 Log.event.in_([_STARTED, *_ENDINGS]),
                 Log.try_number.is_not(None),
             )

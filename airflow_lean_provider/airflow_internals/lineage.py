@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,32 +10,30 @@ from sqlalchemy import and_, func, select
 
 from airflow_lean_provider.airflow_internals.dags import producers_of
 from airflow_lean_provider.airflow_internals.runs import runs_with_keys, unfinished_without_key
-from airflow_lean_provider.airflow_internals.statements import LENGTH_OF_KEY, chunks, that_fit
+from airflow_lean_provider.airflow_internals.statements import LENGTH_OF_KEY, among, that_fit
 from airflow_lean_provider.rules.facts import Partition, Publication, Run, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from sqlalchemy.orm import Session
 
 
 def publications_of(partitions: Collection[Partition], *, session: Session) -> list[Publication]:
     """Return every asset event of the partitions."""
-    by_asset: dict[int, set[str | None]] = defaultdict(set)
-    for partition in partitions:
-        by_asset[partition.asset].add(partition.key)
+    known = {p: p for p in partitions}
+    by_asset = {p.asset for p in partitions}
     found: list[Publication] = []
     keys = {p.key for p in partitions}
     named = {k for k in keys if k is not None}
-    for some in chunks(that_fit(named, AssetEvent.partition_key, session=session)):
-        found += _publications(
-            and_(AssetEvent.asset_id.in_(by_asset), AssetEvent.partition_key.in_(some)), session
-        )
+    fitting = that_fit(named, AssetEvent.partition_key, session=session)
+    for has_key in among(AssetEvent.partition_key, fitting, session=session):
+        found += _publications(and_(AssetEvent.asset_id.in_(by_asset), has_key), session, known)
     if None in keys:
         found += _publications(
-            and_(AssetEvent.asset_id.in_(by_asset), AssetEvent.partition_key.is_(None)), session
+            and_(AssetEvent.asset_id.in_(by_asset), AssetEvent.partition_key.is_(None)), session, known
         )
-    return [p for p in found if p.partition.key in by_asset[p.partition.asset]]
+    return [p for p in found if p.partition in known]
 
 
 def publications_by(
@@ -47,19 +44,27 @@ def publications_by(
         return []
     wanted = set(runs)
     found: list[Publication] = []
-    for some in chunks(sorted({r.run_id for r in wanted})):
-        condition = and_(AssetEvent.asset_id.in_(assets), AssetEvent.source_run_id.in_(some))
+    for is_theirs in among(AssetEvent.source_run_id, sorted({r.run_id for r in wanted}), session=session):
+        condition = and_(AssetEvent.asset_id.in_(assets), is_theirs)
         if since is not None:
             condition = and_(condition, AssetEvent.timestamp >= since)
         found += _publications(condition, session)
     return [p for p in found if p.task is not None and p.task.run in wanted]
 
 
-def _publications(condition: Any, session: Session) -> list[Publication]:
+def _publications(
+    condition: Any, session: Session, known: Mapping[Partition, Partition] | None = None
+) -> list[Publication]:
+    """
+    Return what the condition is true of.
+
+    :param known: partitions that are named by the objects that there are of them: there can be thousands
+    """
+    known = known or {}
     return [
         Publication(
             row.id,
-            Partition(row.asset_id, row.partition_key),
+            known.get(partition := Partition(row.asset_id, row.partition_key), partition),
             row.timestamp,
             Task(row.source_dag_id, row.source_run_id, row.source_task_id, row.source_map_index)
             if row.source_run_id is not None
@@ -143,10 +148,10 @@ def last_published(asset: int, *, session: Session) -> dict[str | None, Publishe
 def sources_of(events: Collection[int], *, session: Session) -> dict[int, Run]:
     """Return which run emitted each event, where one did."""
     found: dict[int, Run] = {}
-    for some in chunks(sorted(events)):
+    for is_one in among(AssetEvent.id, sorted(events), session=session):
         for event, dag_id, run_id in session.execute(
             select(AssetEvent.id, AssetEvent.source_dag_id, AssetEvent.source_run_id).where(
-                AssetEvent.id.in_(some), AssetEvent.source_run_id.is_not(None)
+                is_one, AssetEvent.source_run_id.is_not(None)
             )
         ):
             if dag_id is not None and run_id is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance
-from sqlalchemy import or_, select, tuple_
+from sqlalchemy import false, or_, select
 
-from airflow_lean_provider.airflow_internals.statements import chunks
+from airflow_lean_provider.airflow_internals.statements import among, among_rows
 from airflow_lean_provider.rules.facts import Run, Task
 
 if TYPE_CHECKING:
@@ -58,20 +59,28 @@ def marks_of(runs: Collection[Run], *, session: Session | Connection) -> Marks:
     (``api_fastapi/logging/decorators.py``), with the request's body and path in ``extra``.
     """
     found = Marks({}, {})
-    for some in chunks(sorted(runs)):
-        of_one = tuple_(Log.dag_id, Log.run_id).in_([tuple(r) for r in some]) & Log.event.in_((_RUN, _TASK))
-        of_many = Log.dag_id.in_({_ANY_DAG, *(r.dag_id for r in some)}) & (Log.event == _RUNS)
-        for row in session.execute(
-            select(Log.event, Log.dag_id, Log.run_id, Log.task_id, Log.dttm, Log.extra)
-            .where(or_(of_one, of_many), Log.dttm.is_not(None))
-            .order_by(Log.id)
-        ):
-            said = _parsed(row.extra)
-            if row.event == _TASK:
-                task = Task(row.dag_id, row.run_id, row.task_id, int(said.get("map_index", -1)))
-                found.tasks[task] = row.dttm, str(said.get("new_state"))
-            else:
-                found.runs.update(dict.fromkeys(_marked_runs(row, said), row.dttm))
+    dag_ids = {_ANY_DAG, *(run.dag_id for run in runs)} if runs else ()
+    of_one = (
+        is_one & Log.event.in_((_RUN, _TASK))
+        for is_one in among_rows((Log.dag_id, Log.run_id), sorted(runs), session=session)
+    )
+    of_many = (
+        is_one & (Log.event == _RUNS) for is_one in among(Log.dag_id, sorted(dag_ids), session=session)
+    )
+    rows: list[Any] = []
+    for conditions in zip_longest(of_one, of_many, fillvalue=false()):
+        rows += session.execute(
+            select(Log.id, Log.event, Log.dag_id, Log.run_id, Log.task_id, Log.dttm, Log.extra).where(
+                or_(*conditions), Log.dttm.is_not(None)
+            )
+        )
+    for row in sorted(rows, key=lambda row: row.id):
+        said = _parsed(row.extra)
+        if row.event == _TASK:
+            task = Task(row.dag_id, row.run_id, row.task_id, int(said.get("map_index", -1)))
+            found.tasks[task] = row.dttm, str(said.get("new_state"))
+        else:
+            found.runs.update(dict.fromkeys(_marked_runs(row, said), row.dttm))
     return found
 
 

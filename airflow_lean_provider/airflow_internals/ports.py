@@ -19,12 +19,14 @@ from airflow.serialization.definitions.assets import (
     SerializedAssetNameRef,
     SerializedAssetUriRef,
 )
+from airflow.serialization.enums import Encoding
+from airflow.serialization.serialized_objects import BaseSerialization
 from sqlalchemy import or_, select
 
 from airflow_lean_provider.assets import policy_in
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from airflow.serialization.definitions.dag import SerializedDAG
     from sqlalchemy.orm import Session
@@ -71,11 +73,26 @@ class Outlets(NamedTuple):
     finishes: frozenset[str]
 
 
+def decoded(ports: Iterable[Any]) -> list[Any]:
+    """
+    Return a task's inlets or outlets as objects.
+
+    Those of a mapped task stay in ``partial_kwargs`` as they were serialized
+    (``SerializedMappedOperator.inlets``).
+    """
+    return [
+        BaseSerialization.deserialize(port) if isinstance(port, dict) and Encoding.TYPE in port else port
+        for port in ports
+    ]
+
+
 @lru_cache(maxsize=10_000)
 def inlets_of(of: ByIdentity) -> tuple[tuple[str, Any], ...]:
     """Return the inlets of the Dag's tasks, by task id."""
     kinds = SerializedAsset | SerializedAssetNameRef | SerializedAssetUriRef | SerializedAssetAlias
-    return tuple((t.task_id, port) for t in of.dag.tasks for port in t.inlets if isinstance(port, kinds))
+    return tuple(
+        (t.task_id, port) for t in of.dag.tasks for port in decoded(t.inlets) if isinstance(port, kinds)
+    )
 
 
 @lru_cache(maxsize=10_000)
@@ -86,7 +103,9 @@ def _referring_outlets_of(of: ByIdentity) -> tuple[tuple[str, Any], ...]:
     Airflow keeps the others in ``task_outlet_asset_reference``, and none of these.
     """
     kinds = SerializedAssetNameRef | SerializedAssetUriRef | SerializedAssetAlias
-    return tuple((t.task_id, port) for t in of.dag.tasks for port in t.outlets if isinstance(port, kinds))
+    return tuple(
+        (t.task_id, port) for t in of.dag.tasks for port in decoded(t.outlets) if isinstance(port, kinds)
+    )
 
 
 def assets_meant(ports: Collection[tuple[T, Any]], *, session: Session) -> list[Meant[T]]:

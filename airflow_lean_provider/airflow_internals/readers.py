@@ -21,7 +21,7 @@ from airflow_lean_provider.airflow_internals.dags import (
 )
 from airflow_lean_provider.airflow_internals.lineage import published_keys
 from airflow_lean_provider.airflow_internals.runs import KnownRun, period_of, runs_with_keys
-from airflow_lean_provider.airflow_internals.statements import LENGTH_OF_KEY, chunks, that_fit
+from airflow_lean_provider.airflow_internals.statements import LENGTH_OF_KEY, among, that_fit
 from airflow_lean_provider.rules.facts import Partition, Publication, Run
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def readers_of(
     inlets = inlets_on(assets, session=session)
     dags.load({s.dag_id for s in schedules} | {i.dag_id for i in inlets})
     _add_by_key([s for s in schedules if s.partitioned], partitions, dags, found, session)
-    recent = _recent_runs({s.dag_id for s in schedules} | {i.dag_id for i in inlets}, since, session)
+    recent = _recent_runs(schedules, inlets, since, session)
     _add_all_readers(schedules, partitions, recent, found)
     _add_inlets(inlets, partitions, recent, dags, found, session)
     return found
@@ -114,33 +114,39 @@ def all_read_by(runs: Collection[KnownRun], dags: Dags, *, session: Session) -> 
 def _consumers(publications: Sequence[Publication], session: Session) -> dict[Partition, set[Run]]:
     found: dict[Partition, set[Run]] = defaultdict(set)
     of_event = {p.id: p.partition for p in publications}
-    for some in chunks(sorted(of_event)):
+    for is_one in among(association_table.c.event_id, sorted(of_event), session=session):
         for event_id, dag_id, run_id in session.execute(
             select(association_table.c.event_id, DagRun.dag_id, DagRun.run_id)
             .join(DagRun, DagRun.id == association_table.c.dag_run_id)
-            .where(association_table.c.event_id.in_(some))
+            .where(is_one)
         ):
             found[of_event[event_id]].add(Run(dag_id, run_id))
     return found
 
 
 def _add_by_key(
-    schedules: Iterable[Schedule],
+    schedules: Sequence[Schedule],
     partitions: Collection[Partition],
     dags: Dags,
     found: Readers,
     session: Session,
 ) -> None:
-    of_dag: dict[str, dict[str, set[Partition]]] = defaultdict(lambda: defaultdict(set))
+    mapped: dict[str, set[str]] = defaultdict(set)
     for schedule in schedules:
         for partition in partitions:
             if partition.asset == schedule.asset:
-                for key in dags.target_keys(schedule, partition.key):
-                    of_dag[schedule.dag_id][key].add(partition)
-    keys = {key for by_key in of_dag.values() for key in by_key}
-    for run, key in runs_with_keys(of_dag, keys, session=session):
-        for partition in of_dag[run.dag_id].get(key, ()):
-            found.whole[partition].add(run)
+                mapped[schedule.dag_id] |= dags.target_keys(schedule, partition.key)
+    keys = frozenset[str]().union(*mapped.values())
+    runs: dict[str, dict[str, set[Run]]] = defaultdict(lambda: defaultdict(set))
+    for run, key in runs_with_keys(mapped, keys, session=session):
+        if key in mapped[run.dag_id]:
+            runs[run.dag_id][key].add(run)
+    for schedule in schedules:
+        with_key = runs.get(schedule.dag_id, {})
+        for partition in partitions if with_key else ():
+            if partition.asset == schedule.asset:
+                for key in with_key.keys() & dags.target_keys(schedule, partition.key):
+                    found.whole[partition] |= with_key[key]
 
 
 def _add_all_readers(
@@ -211,36 +217,47 @@ def published_among(
     """Return which of the keys were ever published for which of the assets, compared exactly."""
     found: set[tuple[int, str | None]] = set()
     fitting = that_fit(keys, AssetEvent.partition_key, session=session)
-    for some in chunks(fitting) if assets else ():
+    for has_key in among(AssetEvent.partition_key, fitting, session=session) if assets else ():
         found |= {
             (asset, key)
             for asset, key, _ in session.execute(
                 select(AssetEvent.asset_id, AssetEvent.partition_key, LENGTH_OF_KEY)
-                .where(AssetEvent.asset_id.in_(assets), AssetEvent.partition_key.in_(some))
+                .where(AssetEvent.asset_id.in_(assets), has_key)
                 .distinct()
             )
         }
     return found
 
 
-def _recent_runs(dag_ids: Collection[str], since: datetime | None, session: Session) -> list[_RecentRun]:
-    """Return the runs that go on, or ended a day before ``since`` at the earliest."""
-    found: list[_RecentRun] = []
+def _recent_runs(
+    schedules: Iterable[Schedule], inlets: Iterable[Inlet], since: datetime | None, session: Session
+) -> list[_RecentRun]:
+    """
+    Return the runs that go on, or ended a day before ``since`` at the earliest.
+
+    Without those that read by their key alone: they are found by it.
+    """
+    of_any_key = {s.dag_id for s in schedules if not s.partitioned} | {i.dag_id for i in inlets}
+    by_key = {s.dag_id for s in schedules} - of_any_key
     day_before = DagRun.end_date >= since - timedelta(days=1) if since is not None else false()
     recent = or_(DagRun.end_date.is_(None), day_before)
-    for some in chunks(sorted(dag_ids)):
-        found += [
-            _RecentRun(Run(row.dag_id, row.run_id), row.partition_key, period_of(row))
-            for row in session.execute(
-                select(
-                    DagRun.dag_id,
-                    DagRun.run_id,
-                    DagRun.partition_key,
-                    DagRun.data_interval_start,
-                    DagRun.data_interval_end,
-                    DagRun.logical_date,
-                    DagRun.run_after,
-                ).where(DagRun.dag_id.in_(some), recent)
-            )
-        ]
-    return found
+    conditions = list(among(DagRun.dag_id, sorted(of_any_key), session=session))
+    conditions += [
+        is_one & DagRun.partition_key.is_(None)
+        for is_one in among(DagRun.dag_id, sorted(by_key), session=session)
+    ]
+    return [
+        _RecentRun(Run(row.dag_id, row.run_id), row.partition_key, period_of(row))
+        for condition in conditions
+        for row in session.execute(
+            select(
+                DagRun.dag_id,
+                DagRun.run_id,
+                DagRun.partition_key,
+                DagRun.data_interval_start,
+                DagRun.data_interval_end,
+                DagRun.logical_date,
+                DagRun.run_after,
+            ).where(condition, recent)
+        )
+    ]

@@ -11,9 +11,9 @@ from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.state import DagRunState, State, TaskInstanceState
 from airflow.utils.types import DagRunType
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select
 
-from airflow_lean_provider.airflow_internals.statements import chunks, that_fit
+from airflow_lean_provider.airflow_internals.statements import among, among_rows, chunks, that_fit
 from airflow_lean_provider.rules.facts import Origin, Partition, Run, Task
 from airflow_lean_provider.store.models import ChildRun
 
@@ -62,7 +62,8 @@ def known_runs(runs: Collection[Run], *, session: Session) -> dict[Run, KnownRun
     """Return the runs that still exist."""
     found: dict[Run, KnownRun] = {}
     possible = set(that_fit({part for run in runs for part in run}, DagRun.run_id, session=session))
-    for some in chunks(sorted(run for run in runs if possible.issuperset(run))):
+    asked = sorted(run for run in runs if possible.issuperset(run))
+    for is_one in among_rows((DagRun.dag_id, DagRun.run_id), asked, session=session):
         for row in session.execute(
             select(
                 DagRun.id,
@@ -73,11 +74,12 @@ def known_runs(runs: Collection[Run], *, session: Session) -> dict[Run, KnownRun
                 DagRun.state,
                 DagRun.run_after,
                 DagRun.created_at,
+                DagRun.queued_at,
                 DagRun.conf,
                 DagRun.data_interval_start,
                 DagRun.data_interval_end,
                 DagRun.logical_date,
-            ).where(tuple_(DagRun.dag_id, DagRun.run_id).in_([tuple(r) for r in some]))
+            ).where(is_one)
         ):
             run = Run(row.dag_id, row.run_id)
             found[run] = KnownRun(
@@ -88,7 +90,7 @@ def known_runs(runs: Collection[Run], *, session: Session) -> dict[Run, KnownRun
                 over=row.state in (DagRunState.SUCCESS, DagRunState.FAILED),
                 queued=row.state == DagRunState.QUEUED,
                 run_after=row.run_after,
-                created_at=row.created_at or row.run_after,
+                created_at=row.created_at or row.queued_at or row.run_after,
                 has_conf=bool(row.conf),
                 period=period_of(row),
                 is_child=row.run_type == DagRunType.OPERATOR_TRIGGERED,
@@ -100,11 +102,11 @@ def consumed_by(runs: Collection[KnownRun], *, session: Session) -> dict[Run, se
     """Return the partitions of the events that each run consumed."""
     by_id = {r.id: r.run for r in runs}
     found: dict[Run, set[Partition]] = defaultdict(set)
-    for some in chunks(sorted(by_id)):
+    for is_one in among(association_table.c.dag_run_id, sorted(by_id), session=session):
         for run_id, asset, key in session.execute(
             select(association_table.c.dag_run_id, AssetEvent.asset_id, AssetEvent.partition_key)
             .join(AssetEvent, AssetEvent.id == association_table.c.event_id)
-            .where(association_table.c.dag_run_id.in_(some))
+            .where(is_one)
         ):
             found[by_id[run_id]].add(Partition(asset, key))
     return found
@@ -136,10 +138,11 @@ def runs_with_keys(
     dag_ids: Collection[str], keys: Collection[str], *, session: Session
 ) -> Iterator[tuple[Run, str]]:
     """Return the runs of these Dags that have one of these keys."""
-    for some in chunks(that_fit(keys, DagRun.partition_key, session=session)):
+    fitting = that_fit(keys, DagRun.partition_key, session=session)
+    for has_key in among(DagRun.partition_key, fitting, session=session):
         for dag_id, run_id, key in session.execute(
             select(DagRun.dag_id, DagRun.run_id, DagRun.partition_key).where(
-                DagRun.dag_id.in_(dag_ids), DagRun.partition_key.in_(some)
+                DagRun.dag_id.in_(dag_ids), has_key
             )
         ):
             if key is not None:
@@ -173,14 +176,10 @@ def period_of(run: Any) -> datetime | None:
 def children_of(runs: Collection[Run], *, session: Session) -> set[Run]:
     """Return the runs that tasks of these runs triggered."""
     found: set[Run] = set()
-    for some in chunks(sorted(runs)):
+    parent = (ChildRun.parent_dag_id, ChildRun.parent_run_id)
+    for is_one in among_rows(parent, sorted(runs), session=session):
         found |= {
-            Run(*row)
-            for row in session.execute(
-                select(ChildRun.dag_id, ChildRun.run_id).where(
-                    tuple_(ChildRun.parent_dag_id, ChildRun.parent_run_id).in_([tuple(r) for r in some])
-                )
-            )
+            Run(*row) for row in session.execute(select(ChildRun.dag_id, ChildRun.run_id).where(is_one))
         }
     return found
 
@@ -188,12 +187,8 @@ def children_of(runs: Collection[Run], *, session: Session) -> set[Run]:
 def parents_of(runs: Collection[Run], *, session: Session) -> dict[Run, Task]:
     """Return which task triggered each of these runs, where one did."""
     found: dict[Run, Task] = {}
-    for some in chunks(sorted(runs)):
-        for row in session.scalars(
-            select(ChildRun)
-            .where(tuple_(ChildRun.dag_id, ChildRun.run_id).in_([tuple(r) for r in some]))
-            .order_by(ChildRun.id)
-        ):
+    for is_one in among_rows((ChildRun.dag_id, ChildRun.run_id), sorted(runs), session=session):
+        for row in session.scalars(select(ChildRun).where(is_one).order_by(ChildRun.id)):
             found[Run(row.dag_id, row.run_id)] = Task(
                 row.parent_dag_id, row.parent_run_id, row.parent_task_id, row.parent_map_index
             )
@@ -203,12 +198,12 @@ def parents_of(runs: Collection[Run], *, session: Session) -> dict[Run, Task]:
 def timed_runs(runs: Collection[Run], *, session: Session) -> set[Run]:
     """Return those of the runs that are running and have a start."""
     found: set[Run] = set()
-    for some in chunks(sorted(runs)):
+    for is_one in among_rows((DagRun.dag_id, DagRun.run_id), sorted(runs), session=session):
         found |= {
             Run(*row)
             for row in session.execute(
                 select(DagRun.dag_id, DagRun.run_id).where(
-                    tuple_(DagRun.dag_id, DagRun.run_id).in_([tuple(r) for r in some]),
+                    is_one,
                     DagRun.state == DagRunState.RUNNING,
                     DagRun.start_date.is_not(None),
                 )

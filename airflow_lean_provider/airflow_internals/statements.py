@@ -6,11 +6,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.models.asset import AssetEvent
-from sqlalchemy import func
+from sqlalchemy import Connection, Integer, String, any_, func, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import InstrumentedAttribute, Session
 
 T = TypeVar("T")
@@ -27,6 +29,50 @@ def chunks(items: Iterable[T], size: int = AT_ONCE) -> Iterator[list[T]]:
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
+
+
+def among(
+    column: ColumnElement[Any] | InstrumentedAttribute[Any],
+    values: Collection[Any],
+    *,
+    session: Session | Connection,
+) -> Iterator[ColumnElement[bool]]:
+    """
+    Say that the column has one of the values, in as many conditions as the database needs.
+
+    PostgreSQL takes any number at once, as an array.
+    """
+    if _takes_arrays(values, session):
+        yield column == any_(_array(values))
+    else:
+        for some in chunks(values):
+            yield column.in_(some)
+
+
+def among_rows(
+    columns: tuple[InstrumentedAttribute[Any], ...],
+    rows: Collection[tuple[str, ...]],
+    *,
+    session: Session | Connection,
+) -> Iterator[ColumnElement[bool]]:
+    """Say that the columns have the values of one of the rows: see :func:`among`."""
+    if _takes_arrays(rows, session):
+        of_columns = zip(*rows, strict=True)
+        yield tuple_(*columns).in_(select(*(func.unnest(_array(values)) for values in of_columns)))
+    else:
+        for some in chunks(rows):
+            yield tuple_(*columns).in_([tuple(row) for row in some])
+
+
+def _takes_arrays(values: Collection[Any], session: Session | Connection) -> bool:
+    """Where few are named, PostgreSQL plans better with a list."""
+    bind = session if isinstance(session, Connection) else session.get_bind()
+    return len(values) > AT_ONCE and bind.dialect.name == "postgresql"
+
+
+def _array(values: Collection[Any]) -> ColumnElement[Any]:
+    of_text = isinstance(next(iter(values)), str)
+    return literal(list(values), ARRAY(String() if of_text else Integer()))
 
 
 def that_fit(texts: Iterable[str], column: InstrumentedAttribute[Any], *, session: Session) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import and_, case, func, or_, select, union
 
 from airflow_lean_provider.airflow_internals import lineage
+from airflow_lean_provider.airflow_internals import runs as dag_runs
 from airflow_lean_provider.airflow_internals.audit import runs_of_cords
 from airflow_lean_provider.brake import scopes
 from airflow_lean_provider.brake.errors import NotFound
@@ -248,7 +249,13 @@ def _views(rows: Sequence[Cord], session: Session) -> list[CordView]:
 
 
 def _publishers(numbers: Sequence[int], session: Session) -> dict[int, frozenset[str]]:
-    """Return, by cord, the Dags that published its open partitions; no cord of which one has no such Dag."""
+    """
+    Return, by cord, the Dags of the runs that published its open partitions.
+
+    No cord of which a partition has no such run any more, and none while the brake is off.
+    """
+    if session.scalar(select(Switch.id).where(Switch.enabled.is_(False))) is not None:
+        return {}
     of_cord: dict[int, list[CordPartition]] = defaultdict(list)
     for row in session.scalars(
         select(CordPartition).where(CordPartition.cord_id.in_(numbers), CordPartition.outcome.is_(None))
@@ -258,16 +265,20 @@ def _publishers(numbers: Sequence[int], session: Session) -> dict[int, frozenset
         {event for rows in of_cord.values() for row in rows for event in events_of(row.named)},
         session=session,
     )
+    left = dag_runs.known_runs(set(sources.values()), session=session)
+    sources = {event: run for event, run in sources.items() if run in left}
     unnamed = {
         Partition(row.asset_id, row.partition_key)
         for rows in of_cord.values()
         for row in rows
         if not events_of(row.named) & sources.keys()
     }
+    others = [p for p in lineage.publications_of(unnamed, session=session) if p.task is not None]
+    left = dag_runs.known_runs({p.task.run for p in others if p.task is not None}, session=session)
     later = {
         p.partition: p.task.run
-        for p in sorted(lineage.publications_of(unnamed, session=session), key=lambda p: p.id)
-        if p.task is not None
+        for p in sorted(others, key=lambda p: p.id)
+        if p.task is not None and p.task.run in left
     }
     found = {}
     for number, rows in of_cord.items():

@@ -157,8 +157,10 @@ def of_cord(cord_id: int) -> Graph:
         )
         warned = cord.closed_at is None and cord.severity == Severity.WARN.value
         roots = frozenset(Partition(*row) for row in rows)
-        made = walk(roots, Dags(session), session)
-        return draw_graph(Concerned(roots, bad, affected, warned, absent_partitions(session)), made, session)
+        made = tuple(walk(roots, Dags(session), session))
+        assets = {p.asset for p in roots} | {asset for m in made for asset in m.outlets}
+        absent = absent_partitions(session, assets=assets)
+        return draw_graph(Concerned(roots, bad, affected, warned, absent), made, session)
 
     return in_transaction(draw)
 
@@ -195,12 +197,11 @@ def draw_graph(concerned: Concerned, downstream: Iterable[Made], session: Sessio
             graph.cut = True
             break
         dag = _dag(graph, made.dag_id, made.hops)
-        dag.keys.add(made.key)
+        dag.keys |= made.keys
         graph.edges |= {(f"asset:{asset}", dag.id) for asset in made.sources}
         for asset in made.outlets:
             outlet = _asset(graph, asset, made.hops)
-            if not made.again:
-                outlet.keys.add(made.key)
+            outlet.keys |= made.keys
             graph.edges.add((dag.id, outlet.id))
     for partition in concerned.bad:
         node = _asset(graph, partition.asset, 1)

@@ -6,33 +6,32 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_lean_provider.airflow_internals.dags import inlets_on, schedules_on
-from airflow_lean_provider.rules.facts import Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from sqlalchemy.orm import Session
 
     from airflow_lean_provider.airflow_internals.dags import Dags
+    from airflow_lean_provider.rules.facts import Partition
 
 HOPS_AT_MOST = 50
 
 
 class Made(NamedTuple):
     """
-    What a Dag makes, in its run with one key, of partitions one hop before it.
+    What a Dag makes of partitions one hop before it.
 
-    :param sources: the assets that it reads of them
+    :param keys: of its runs; without those that were reached on a shorter way
+    :param sources: the assets that it reads of these partitions
     :param outlets: the assets that it publishes
-    :param again: it was reached on a shorter way already
     """
 
     dag_id: str
-    key: str | None
+    keys: frozenset[str | None]
     sources: frozenset[int]
     outlets: frozenset[int]
     hops: int
-    again: bool
 
 
 def walk(roots: Iterable[Partition], dags: Dags, session: Session) -> Iterator[Made]:
@@ -41,49 +40,62 @@ def walk(roots: Iterable[Partition], dags: Dags, session: Session) -> Iterator[M
 
     What reads without partitions, or by an inlet, is reached once, without a key.
     """
-    seen: set[tuple[str, str | None]] = set()
-    level = set(roots)
+    seen: dict[str, set[str | None]] = defaultdict(set)
+    level = _keys_by_asset(roots)
     for hop in range(1, HOPS_AT_MOST + 1):
-        following: set[Partition] = set()
-        reached: set[tuple[str, str | None]] = set()
-        for dag_id, key, sources, outlets in _next_hop(level, dags, session):
-            again = (dag_id, key) in seen
-            if not again:
-                reached.add((dag_id, key))
-                following |= {Partition(asset, key) for asset in outlets}
-            yield Made(dag_id, key, sources, outlets, hop, again)
-        seen |= reached
+        following: dict[int, set[str | None]] = defaultdict(set)
+        reached: dict[str, set[str | None]] = defaultdict(set)
+        for dag_id, keys, sources, outlets in _next_hop(level, dags, session):
+            new = keys - seen[dag_id]
+            reached[dag_id] |= new
+            for asset in outlets if new else ():
+                following[asset] |= new
+            yield Made(dag_id, new, sources, outlets, hop)
+        for dag_id, newly in reached.items():
+            seen[dag_id] |= newly
         if not following:
             return
         level = following
 
 
+def _keys_by_asset(partitions: Iterable[Partition]) -> dict[int, set[str | None]]:
+    found: dict[int, set[str | None]] = defaultdict(set)
+    for partition in partitions:
+        found[partition.asset].add(partition.key)
+    return found
+
+
 def _next_hop(
-    level: Collection[Partition], dags: Dags, session: Session
-) -> list[tuple[str, str | None, frozenset[int], frozenset[int]]]:
-    """Return what is made from these partitions: Dag, key, the assets that it reads of them, its outlets."""
-    keys_of: dict[int, list[str | None]] = defaultdict(list)
-    for partition in level:
-        keys_of[partition.asset].append(partition.key)
-    schedules = schedules_on(keys_of, session=session)
-    inlets = inlets_on(keys_of, session=session)
+    level: Mapping[int, Collection[str | None]], dags: Dags, session: Session
+) -> list[tuple[str, frozenset[str | None], frozenset[int], frozenset[int]]]:
+    """
+    Return what is made from these keys of assets: Dag, keys, the assets that it reads of them, its outlets.
+
+    Once for the runs with a key, and once for those without: an inlet is read by some of the tasks only.
+    """
+    schedules = schedules_on(level, session=session)
+    inlets = inlets_on(level, session=session)
     dags.load({s.dag_id for s in schedules} | {i.dag_id for i in inlets})
-    sources: dict[tuple[str, str | None], set[int]] = defaultdict(set)
-    outlets: dict[tuple[str, str | None], set[int]] = defaultdict(set)
+    keys: dict[tuple[str, bool], set[str | None]] = defaultdict(set)
+    sources: dict[tuple[str, bool], set[int]] = defaultdict(set)
+    outlets: dict[tuple[str, bool], set[int]] = defaultdict(set)
     for schedule in schedules:
-        keys: set[str | None] = {None}
+        of_runs = schedule.dag_id, schedule.partitioned
+        reached: set[str | None] = {None}
         if schedule.partitioned:
-            keys = {mapped for key in keys_of[schedule.asset] for mapped in dags.target_keys(schedule, key)}
-        published = frozenset[int]().union(*dags.shape(schedule.dag_id).outlets.values())
-        for key in keys:
-            sources[schedule.dag_id, key].add(schedule.asset)
-            outlets[schedule.dag_id, key] |= published
+            reached = {mapped for key in level[schedule.asset] for mapped in dags.target_keys(schedule, key)}
+        if reached:
+            keys[of_runs] |= reached
+            sources[of_runs].add(schedule.asset)
+            outlets[of_runs].update(*dags.shape(schedule.dag_id).outlets.values())
     for inlet in inlets:
         shape = dags.shape(inlet.dag_id)
         following = {inlet.task_id, *shape.downstream(inlet.task_id)}
-        sources[inlet.dag_id, None].add(inlet.asset)
-        outlets[inlet.dag_id, None].update(*(shape.outlets.get(t, ()) for t in following))
+        of_runs = inlet.dag_id, False
+        keys[of_runs].add(None)
+        sources[of_runs].add(inlet.asset)
+        outlets[of_runs].update(*(shape.outlets.get(t, ()) for t in following))
     return [
-        (dag_id, key, frozenset(sources[dag_id, key]), frozenset(outlets[dag_id, key]))
-        for dag_id, key in sorted(sources, key=lambda f: (f[0], str(f[1])))
+        (of_runs[0], frozenset(found), frozenset(sources[of_runs]), frozenset(outlets[of_runs]))
+        for of_runs, found in sorted(keys.items(), key=lambda item: item[0])
     ]

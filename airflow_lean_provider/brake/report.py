@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
@@ -24,17 +24,62 @@ from airflow_lean_provider.store.models import AffectedRun, Cord, CordPartition,
 from airflow_lean_provider.store.transactions import in_transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from sqlalchemy.orm import Session
 
     from airflow_lean_provider.airflow_internals.dags import Dags, Inlet
 
 
+class LateDag(NamedTuple):
+    """
+    What a Dag cannot make, or make anew, until the release.
+
+    :param keys: of its runs, sorted
+    :param assets: what it publishes
+    :param hops: how many Dags away from the bad partitions
+    """
+
+    dag_id: str
+    keys: list[str | None]
+    assets: list[str]
+    owner: str
+    hops: int
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Tell it partition by partition."""
+        for key in self.keys:
+            yield {
+                "dag_id": self.dag_id,
+                "partition_key": key,
+                "assets": self.assets,
+                "owner": self.owner,
+                "hops": self.hops,
+            }
+
+
 def of_preview(preview: Preview) -> dict[str, Any]:
     """Tell the plan of a pull: what it would hold, stop and taint, what becomes late, and for whom."""
+    told, late = brief_of_preview(preview)
+    partitions = [
+        {
+            "asset": t.asset_name,
+            "partition_key": t.partition.key,
+            "published_by": f"{t.named[0].run.dag_id} {t.named[0].run.run_id}"
+            if t.named and t.named[0].run
+            else "an external event",
+            "published_at": t.named[0].at if t.named else None,
+            "bad_versions": len(t.named),
+        }
+        for t in preview.meant.targets
+    ]
+    return told | {"partitions": partitions, "late_partitions": [row for dag in late for row in dag.rows()]}
 
-    def tell(session: Session) -> dict[str, Any]:
+
+def brief_of_preview(preview: Preview) -> tuple[dict[str, Any], list[LateDag]]:
+    """Tell the plan of a pull without what there is of every partition; return the late ones besides."""
+
+    def tell(session: Session) -> tuple[dict[str, Any], list[LateDag]]:
         scene, plan = preview.scene, preview.plan
         mine = {run for run, p in plan.runs.items() if any(c.cord == A_PREVIEW for c in p.causes)}
         runs = _runs(scene, plan, mine)
@@ -42,31 +87,19 @@ def of_preview(preview: Preview) -> dict[str, Any]:
         late = _late(preview.downstream, scene.dags, session)
         rerun = {r["dag_id"] for r in runs if r["labels"]}
         usual = usual_seconds(rerun, session=session)
-        return {
+        told = {
             "severity": preview.severity.value,
             "covers_later": str(meant.later) if meant.later else None,
             **_counts(runs),
-            "late": len(late),
+            "late": sum(len(dag.keys) for dag in late),
             "repair_task_seconds": round(sum(usual.get(r["dag_id"], 0.0) for r in runs), 1),
-            "partitions": [
-                {
-                    "asset": t.asset_name,
-                    "partition_key": t.partition.key,
-                    "published_by": f"{t.named[0].run.dag_id} {t.named[0].run.run_id}"
-                    if t.named and t.named[0].run
-                    else "an external event",
-                    "published_at": t.named[0].at if t.named else None,
-                    "bad_versions": len(t.named),
-                }
-                for t in meant.targets
-            ],
             "runs": runs,
-            "late_partitions": late,
             "owners": _owners(runs, late),
             "held_in_doubt": _in_doubt(scene, mine),
             "not_followed": _not_followed(runs, late, session),
             "used_up": _used_up(scene, plan, session),
         }
+        return told, late
 
     return in_transaction(tell)
 
@@ -102,7 +135,7 @@ def of_cord(cord_id: int) -> dict[str, Any]:
             told
             | _counts(runs)
             | {
-                "late": len(late),
+                "late": sum(len(dag.keys) for dag in late),
                 "partitions": [
                     _partition(
                         r,
@@ -118,7 +151,7 @@ def of_cord(cord_id: int) -> dict[str, Any]:
                     for p in stuck
                     if any(c.cord in (cord_id, 0) for c in plan.judgement.bad_partitions[p])
                 ],
-                "late_partitions": late,
+                "late_partitions": [row for dag in late for row in dag.rows()],
                 "owners": _owners(runs, late),
                 "held_in_doubt": _in_doubt(scene, mine),
                 "not_followed": _not_followed(runs, late, session),
@@ -211,11 +244,9 @@ def _ends_the_doubt(inlet: Inlet, scene: Scene) -> str:
     return f"inlets=inlet({inlet.name}, reads=<a partition mapper>)"
 
 
-def _not_followed(
-    runs: list[dict[str, Any]], late: list[dict[str, Any]], session: Session
-) -> list[dict[str, str]]:
+def _not_followed(runs: list[dict[str, Any]], late: list[LateDag], session: Session) -> list[dict[str, str]]:
     """Tell of the Dags that merely wait for an affected one or trigger it: the brake leaves them alone."""
-    affected = {row["dag_id"] for row in (*runs, *late)}
+    affected = {row["dag_id"] for row in runs} | {dag.dag_id for dag in late}
     return [
         {"dag_id": d.dag_id, "task_id": d.task_id, "why": f"{d.kind} {d.other_dag_id}"}
         for d in dependents_of(affected, session=session)
@@ -296,28 +327,22 @@ def _runs(scene: Scene, plan: Plan, runs: Collection[Run]) -> list[dict[str, Any
     return told
 
 
-def _late(downstream: Iterable[Made], dags: Dags, session: Session) -> list[dict[str, Any]]:
-    """Tell what nobody can make, or make anew, until the release."""
-    told: list[dict[str, Any]] = []
+def _late(downstream: Iterable[Made], dags: Dags, session: Session) -> list[LateDag]:
+    """Return what nobody can make, or make anew, until the release."""
     names: dict[int, str] = {}
+    found = []
     for made in downstream:
-        if made.again:
+        if not made.keys:
             continue
         names |= names_of(set(made.outlets) - names.keys(), session=session)
-        told.append(
-            {
-                "dag_id": made.dag_id,
-                "partition_key": made.key,
-                "assets": sorted(names[a] for a in made.outlets),
-                "owner": dags.shape(made.dag_id).owner,
-                "hops": made.hops,
-            }
-        )
-    return told
+        keys = sorted(made.keys, key=str)
+        assets = sorted(names[a] for a in made.outlets)
+        found.append(LateDag(made.dag_id, keys, assets, dags.shape(made.dag_id).owner, made.hops))
+    return found
 
 
-def _owners(runs: list[dict[str, Any]], late: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _owners(runs: list[dict[str, Any]], late: list[LateDag]) -> list[dict[str, Any]]:
     dags: dict[str, set[str]] = defaultdict(set)
-    for row in (*runs, *late):
-        dags[row["owner"] or "nobody"].add(row["dag_id"])
+    for owner, dag_id in [*((r["owner"], r["dag_id"]) for r in runs), *((d.owner, d.dag_id) for d in late)]:
+        dags[owner or "nobody"].add(dag_id)
     return [{"owner": owner, "dags": sorted(found)} for owner, found in sorted(dags.items())]

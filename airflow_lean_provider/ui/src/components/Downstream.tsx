@@ -145,7 +145,7 @@ function Node({ node, unfold }: { readonly node: Placed; readonly unfold: (id: s
 
 function sayOf({ kind, members: [node], state }: Placed): string {
   if (kind === "asset") {
-    return node.bad_partitions > 0
+    return node.bad_partitions > 0 && node.bad_partitions < node.partitions
       ? `${node.bad_partitions} of ${count(node.partitions, "partition")} bad`
       : `${count(node.partitions, "partition")}, ${STATES[state].text}`;
   }

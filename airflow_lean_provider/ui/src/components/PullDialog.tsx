@@ -1,5 +1,5 @@
 import { Box, Button, Field, Heading, HStack, Input, NativeSelect, Stack, Text, Textarea } from "@chakra-ui/react";
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { useNavigate } from "react-router-dom";
 
 import { ApiError, pathWith, send } from "../api/client";
@@ -116,10 +116,15 @@ export function PullDialog({ asset: given, onClose, run }: Target & { readonly o
   );
 }
 
-/** Ask for the plan whenever something else is meant, a moment after the last change. */
+const PAUSE = 250;
+
+/** Ask for the plan whenever something else is meant: at once, or a moment after the last of many changes. */
 function usePlan(scope: Scope | null, severity: Severity | "") {
   const [state, setState] = useState<{ plan?: Plan; error?: string; planning: boolean }>({ planning: false });
+  const changed = useRef(-Infinity);
   useEffect(() => {
+    const sinceLast = performance.now() - changed.current;
+    changed.current = performance.now();
     if (scope === null) {
       setState({ planning: false });
       return undefined;
@@ -133,7 +138,7 @@ function usePlan(scope: Scope | null, severity: Severity | "") {
           if (!leaving.signal.aborted) setState({ error: error instanceof ApiError ? error.message : String(error), planning: false });
         },
       );
-    }, 250);
+    }, sinceLast > PAUSE ? 0 : PAUSE);
     return () => {
       clearTimeout(timer);
       leaving.abort();
