@@ -9,8 +9,10 @@ from typing import Any
 
 from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
 from fastapi import FastAPI, HTTPException, Request, Response, status
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException as AnyHTTPException
 
 from airflow_lean_provider.api import pages
 from airflow_lean_provider.api.routes import router
@@ -62,7 +64,24 @@ def create_app() -> FastAPI:
     pages.mount(app)
     app.add_exception_handler(BadRequest, _refuse)
     app.add_exception_handler(RequestValidationError, _say_what_does_not_fit)
+    app.add_exception_handler(AnyHTTPException, _say_what_cannot_be_read)
     return app
+
+
+async def _not_logged_in(request: Request) -> Response | None:
+    """Return what nobody is told who has not said who they are; None to somebody who has."""
+    try:
+        await get_user(request, None, await bearer_scheme(request))
+    except HTTPException as refused:
+        return JSONResponse({"detail": refused.detail}, refused.status_code)
+    return None
+
+
+async def _say_what_cannot_be_read(request: Request, error: Exception) -> Response:
+    """Answer as FastAPI does; a body that is no text is found before anybody has asked who sends it."""
+    assert isinstance(error, AnyHTTPException)
+    stranger = await _not_logged_in(request) if error.status_code == status.HTTP_400_BAD_REQUEST else None
+    return stranger or await http_exception_handler(request, error)
 
 
 async def _say_what_does_not_fit(request: Request, error: Exception) -> Response:
@@ -73,10 +92,9 @@ async def _say_what_does_not_fit(request: Request, error: Exception) -> Response
     at all is found before anybody has asked who sends it.
     """
     assert isinstance(error, RequestValidationError)
-    try:
-        await get_user(request, None, await bearer_scheme(request))
-    except HTTPException as refused:
-        return JSONResponse({"detail": refused.detail}, refused.status_code)
+    stranger = await _not_logged_in(request)
+    if stranger is not None:
+        return stranger
     detail = [{part: found[part] for part in ("type", "loc", "msg")} for found in error.errors()]
     return Response(
         json.dumps({"detail": detail}),

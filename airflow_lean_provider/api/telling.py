@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from airflow_lean_provider.api.access import Act, Caller
@@ -263,13 +264,14 @@ def graph(drawn: Graph, caller: Caller) -> GraphResponse:
 
 def plan(preview: Preview, drawn: Graph, caller: Caller, limit: int) -> PlanResponse:
     """Return what a pull would do, each list without what the caller may not read, and cut at ``limit``."""
-    told = report.of_preview(preview)
+    told, late = report.brief_of_preview(preview)
     dags = caller.readable_dags
+    shown_late = [dag for dag in late if dag.dag_id in dags]
     assets = caller.readable_assets(preview.meant.assets)
     targets = [t for t in preview.meant.targets if t.partition.asset in assets]
     lists = {
         name: [row for row in told[name] if row["dag_id"] in dags]
-        for name in ("runs", "late_partitions", "held_in_doubt", "not_followed")
+        for name in ("runs", "held_in_doubt", "not_followed")
     }
     limits = [row for row in told["used_up"] if row["dag_id"] is None or row["dag_id"] in dags]
     owned = [(row["owner"], [d for d in row["dags"] if d in dags]) for row in told["owners"]]
@@ -299,7 +301,9 @@ def plan(preview: Preview, drawn: Graph, caller: Caller, limit: int) -> PlanResp
         partitions=partitions,
         total_runs=len(told["runs"]),
         runs=[PlannedRun(**row) for row in lists["runs"][:limit]],
-        late_partitions=[LatePartition(**row) for row in lists["late_partitions"][:limit]],
+        late_partitions=[
+            LatePartition(**row) for row in islice((row for dag in shown_late for row in dag.rows()), limit)
+        ],
         owners=[OwnedDags(owner=owner, dags=named) for owner, named in owned if named],
         held_in_doubt=[InDoubt(**row) for row in lists["held_in_doubt"][:limit]],
         not_followed=[NotFollowed(**row) for row in lists["not_followed"][:limit]],
@@ -307,7 +311,7 @@ def plan(preview: Preview, drawn: Graph, caller: Caller, limit: int) -> PlanResp
         hidden=Hidden(
             partitions=len(preview.meant.targets) - len(targets),
             runs=len(told["runs"]) - len(lists["runs"]),
-            late=len(told["late_partitions"]) - len(lists["late_partitions"]),
+            late=told["late"] - sum(len(dag.keys) for dag in shown_late),
             held_in_doubt=len(told["held_in_doubt"]) - len(lists["held_in_doubt"]),
             not_followed=len(told["not_followed"]) - len(lists["not_followed"]),
             used_up=len(told["used_up"]) - len(limits),

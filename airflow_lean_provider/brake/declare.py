@@ -109,6 +109,7 @@ def _declared_before(partition: Partition, session: Session) -> ClearedVersion |
         .where(
             ClearedVersion.asset_id == partition.asset,
             ClearedVersion.partition_key.is_not_distinct_from(partition.key),
+            ClearedVersion.outcome != Outcome.WITHDRAWN.value,
         )
         .order_by(ClearedVersion.id.desc())
     ).first()

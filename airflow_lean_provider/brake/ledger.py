@@ -9,14 +9,15 @@ from sqlalchemy import delete, select, tuple_
 from airflow_lean_provider.airflow_internals import holding
 from airflow_lean_provider.airflow_internals.giving_back import give_back
 from airflow_lean_provider.airflow_internals.statements import chunks
-from airflow_lean_provider.rules.facts import Origin, Partition
+from airflow_lean_provider.rules.facts import Origin, Outcome, Partition
 from airflow_lean_provider.rules.plan import Label
-from airflow_lean_provider.rules.versions import version_of_event
+from airflow_lean_provider.rules.versions import current, version_of_event
 from airflow_lean_provider.store.clock import now
 from airflow_lean_provider.store.models import (
     AbsorbedEvent,
     AffectedRun,
     BadVersion,
+    ClearedVersion,
     HaltedPartition,
     StoppedTry,
 )
@@ -94,6 +95,25 @@ def keep_bad_versions(plan: Plan, scene: Scene, *, session: Session) -> None:
             )
     for version in known.keys() - plan.judgement.bad.keys():
         known[version].causes = []
+    session.flush()
+
+
+def keep_withdrawn(plan: Plan, *, session: Session) -> None:
+    """Keep what went with what it was made from: nobody can tell any more once that is published again."""
+    for partition, since in plan.judgement.newly_gone.items():
+        last = current(plan.judgement.versions.get(partition, ()))
+        if last is not None:
+            session.add(
+                ClearedVersion(
+                    version=last.id,
+                    asset_id=partition.asset,
+                    partition_key=partition.key,
+                    outcome=Outcome.WITHDRAWN.value,
+                    reason="what it was made from was withdrawn",
+                    cleared_by="andon",
+                    cleared_at=since,
+                )
+            )
     session.flush()
 
 
@@ -180,11 +200,8 @@ def _groups_that_read_again(plan: Plan, scene: Scene) -> set[Group]:
     """Return the groups of runs one of which will read, or may owe once the cords are released."""
     found = {group for group, account in plan.accounts.items() if account.owed}
     for run, run_plan in plan.runs.items():
-        waits = run_plan.labels & {Label.HELD, Label.STOPPED, Label.STARTING}
-        may_owe = Label.TAINTED in run_plan.labels and any(
-            plan.judgement.endings.get(cause) is None for cause in run_plan.causes
-        )
-        if waits or may_owe:
+        waits = run_plan.let_go or run_plan.labels & {Label.HELD, Label.STOPPED}
+        if waits or run_plan.may_owe:
             found.add(scene.facts.runs[run].group)
     return found
 

@@ -19,16 +19,17 @@ from airflow_lean_provider.brake.targets import Meant, Scope, Target, find_meant
 from airflow_lean_provider.rules.badness import judge
 from airflow_lean_provider.rules.facts import Facts, Halt, Outcome, Partition, Severity
 from airflow_lean_provider.rules.plan import Plan, decide
-from airflow_lean_provider.rules.versions import all_versions
 from airflow_lean_provider.store.clock import now
 from airflow_lean_provider.store.models import Cord, CordPartition, CordScope, HaltedPartition
 from airflow_lean_provider.store.transactions import in_transaction, lock_switch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.orm import Session
+
+    from airflow_lean_provider.rules.versions import Version
 
 A_PREVIEW = -1
 """The cord of a halt that a preview supposes."""
@@ -80,10 +81,10 @@ def preview(scope: Scope, *, severity: Severity | None = None) -> Preview:
         moment = now()
         meant: list[Meant] = []
 
-        def suppose(facts: Facts) -> list[Halt]:
-            was_withdrawn = any(halt.outcome is Outcome.WITHDRAWN for halt in facts.halts)
+        def suppose(facts: Facts, versions: Mapping[Partition, Sequence[Version]]) -> list[Halt]:
+            was_withdrawn = facts.went_with or any(h.outcome is Outcome.WITHDRAWN for h in facts.halts)
             withdrawn = judge(facts).withdrawn if was_withdrawn else {}
-            meant[:] = [find_meant(named, scope, all_versions(facts), withdrawn)]
+            meant[:] = [find_meant(named, scope, versions, withdrawn)]
             return [_supposed(target, chosen, moment) for target in meant[0].targets]
 
         scene = look(session, also=named.partitions, suppose=suppose)

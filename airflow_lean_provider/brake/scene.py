@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +15,7 @@ from airflow_lean_provider.airflow_internals import runs as dag_runs
 from airflow_lean_provider.airflow_internals.dags import Dags, Inlet
 from airflow_lean_provider.airflow_internals.holding import HELD_UNTIL
 from airflow_lean_provider.airflow_internals.readers import Readers, all_read_by, readers_of
-from airflow_lean_provider.airflow_internals.statements import chunks, that_fit
+from airflow_lean_provider.airflow_internals.statements import among, that_fit
 from airflow_lean_provider.rules.badness import Judgement, judge
 from airflow_lean_provider.rules.facts import (
     Cause,
@@ -35,6 +35,7 @@ from airflow_lean_provider.rules.facts import (
     TaskState,
     Try,
 )
+from airflow_lean_provider.rules.versions import all_versions
 from airflow_lean_provider.store.clock import now as the_time
 from airflow_lean_provider.store.models import (
     AbsorbedEvent,
@@ -51,11 +52,12 @@ from airflow_lean_provider.store.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy.orm import Session
 
     from airflow_lean_provider.airflow_internals.runs import KnownRun
+    from airflow_lean_provider.rules.versions import Version
 
 
 T = TypeVar("T")
@@ -105,14 +107,15 @@ def look(
     session: Session,
     *,
     also: Collection[Partition] = (),
-    suppose: Callable[[Facts], Collection[Halt]] | None = None,
+    suppose: Callable[[Facts, Mapping[Partition, Sequence[Version]]], Collection[Halt]] | None = None,
 ) -> Scene:
     """
     Gather the facts of all open cords, however many hops away, in a number of statements that does not depend
     on how many Dags, runs or assets are not concerned.
 
     :param also: partitions to look at besides
-    :param suppose: given the facts of these partitions, returns the halts that a preview supposes on them
+    :param suppose: given the facts of these partitions, and their versions, returns the halts that a preview
+        supposes on them
     """
     cords = {c.id: c for c in _fresh(session, Cord, Cord.closed_at.is_(None))}
     rows = _fresh(session, CordPartition, CordPartition.cord_id.in_(cords)) if cords else []
@@ -135,7 +138,7 @@ def look(
         row.version: frozenset(Cause(cord, Partition(asset, key)) for cord, asset, key in row.causes)
         for row in kept
     }
-    cleared = _fresh(session, ClearedVersion)
+    cleared = _fresh(session, ClearedVersion, ClearedVersion.outcome != Outcome.WITHDRAWN.value)
     dags = Dags(session)
     collected = _Collected(session, dags, {_try_of(s) for s in stopped}, set(parked), half_written)
     roots = {h.partition for h in halts}
@@ -156,8 +159,9 @@ def look(
         }
     )
     collected.add_publications_of({h.attempt.task.run for h in half_written if h.partition.key is None})
-    while True:
-        facts = Facts(
+
+    def gathered() -> Facts:
+        return Facts(
             now=the_time(),
             halts=(*halts, *(h for h in collected.ended_before if h.outcome is Outcome.WITHDRAWN)),
             publications=tuple(collected.publications.values()),
@@ -173,21 +177,29 @@ def look(
                 for p, by_run in collected.inlets.items()
             },
             cleared=frozenset(c.version for c in cleared if c.outcome == Outcome.FALSE_ALARM),
+            went_with={p: frozenset(moments) for p, moments in collected.went_with.items()},
             repaired={c.version: c.cleared_at for c in cleared if c.outcome == Outcome.FIXED},
-            let_through=_let_through(session),
-            approved={Run(a.dag_id, a.run_id): a.approved_at for a in _fresh(session, Approval)},
+            let_through=_let_through(collected.known, session),
+            approved=_approved(collected.known, session),
             survivors=survivors,
             asked=collected.asked,
             kept_bad=kept_bad,
             kept_began={row.version: row.began_at for row in kept if row.began_at is not None},
             fixed_before=tuple(h for h in collected.ended_before if h.outcome is Outcome.FIXED),
         )
-        if suppose is not None:
-            halts += suppose(facts)
-            collected.add_runs(lineage.producing_runs(set(also), session=session))
-            suppose = None
-            continue
-        judgement = judge(facts)
+
+    facts, versions = gathered(), None
+    if suppose is not None:
+        versions = all_versions(facts)
+        supposed = suppose(facts, versions)
+        halts += supposed
+        if collected.add_runs(lineage.producing_runs(set(also), session=session)):
+            facts, versions = gathered(), None
+        else:
+            facts = replace(facts, halts=(*facts.halts, *supposed))
+            versions = None if any(halt.outcome for halt in supposed) else versions
+    while True:
+        judgement = judge(facts, versions)
         tainted = {t.task.run for t in judgement.seen}
         bereft = _that_read_what_is_absent(facts, judgement)
         if not collected.follow(tainted, facts) and not collected.add_what_else_is_read(bereft):
@@ -207,6 +219,7 @@ def look(
                 halted,
                 collected.in_doubt,
             )
+        facts, versions = gathered(), None
 
 
 def _that_read_what_is_absent(facts: Facts, judgement: Judgement) -> set[Run]:
@@ -257,6 +270,7 @@ class _Collected:
         self._known_in_full: set[Run] = set()
         self.publications: dict[int, Publication] = {}
         self.ended_before: list[Halt] = []
+        self.went_with: dict[Partition, set[datetime]] = defaultdict(set)
         self.readers: dict[Partition, set[Run]] = defaultdict(set)
         self.known: dict[Run, KnownRun] = {}
         self.consumed: dict[Run, set[Partition]] = defaultdict(set)
@@ -277,6 +291,8 @@ class _Collected:
         kept = _kept_publications(new, {p.id for p in found}, self._session)
         self.publications |= {p.id: p for p in [*kept, *found]}
         self.ended_before += _ended_before(new, (Outcome.WITHDRAWN, Outcome.FIXED), self._session)
+        for partition, moment in _went_with(new, self._session):
+            self.went_with[partition].add(moment)
         began = [p.at for p in [*kept, *found]] + [h.began for h in self._half_written if h.partition in new]
         readers = readers_of(new, found, min(began, default=None), self._dags, session=self._session)
         self._note(readers)
@@ -370,23 +386,37 @@ def _ended_before(
     """What was withdrawn stays absent when its cord is closed, what was called fixed as it stands stays."""
     rows: list[CordPartition] = []
     keys = {p.key for p in partitions if p.key is not None}
-    for some in chunks(that_fit(keys, CordPartition.partition_key, session=session)):
-        rows += _of_closed_cords(partitions, outcomes, CordPartition.partition_key.in_(some), session)
+    assets = {p.asset for p in partitions}
+    fitting = that_fit(keys, CordPartition.partition_key, session=session)
+    for has_key in among(CordPartition.partition_key, fitting, session=session):
+        rows += _of_closed_cords(assets, outcomes, has_key, session)
     if any(p.key is None for p in partitions):
-        rows += _of_closed_cords(partitions, outcomes, CordPartition.partition_key.is_(None), session)
+        rows += _of_closed_cords(assets, outcomes, CordPartition.partition_key.is_(None), session)
     cords = {c.id: c for c in session.scalars(select(Cord).where(Cord.id.in_({r.cord_id for r in rows})))}
     return [halt for halt in halts_of(rows, cords) if halt.partition in partitions]
 
 
+def _went_with(partitions: Collection[Partition], session: Session) -> list[tuple[Partition, datetime]]:
+    """What went with what it was made from stays absent when that is published again."""
+    rows = session.execute(
+        select(ClearedVersion.asset_id, ClearedVersion.partition_key, ClearedVersion.cleared_at).where(
+            ClearedVersion.outcome == Outcome.WITHDRAWN.value,
+            ClearedVersion.asset_id.in_({p.asset for p in partitions}),
+        )
+    )
+    found = [(Partition(asset, key), moment) for asset, key, moment in rows]
+    return [(partition, moment) for partition, moment in found if partition in partitions]
+
+
 def _of_closed_cords(
-    partitions: Collection[Partition], outcomes: Collection[Outcome], of_keys: Any, session: Session
+    assets: Collection[int], outcomes: Collection[Outcome], of_keys: Any, session: Session
 ) -> Iterable[CordPartition]:
     return session.scalars(
         select(CordPartition)
         .join(Cord, Cord.id == CordPartition.cord_id)
         .where(
             CordPartition.outcome.in_([outcome.value for outcome in outcomes]),
-            CordPartition.asset_id.in_({p.asset for p in partitions}),
+            CordPartition.asset_id.in_(assets),
             of_keys,
             Cord.closed_at.is_not(None),
         )
@@ -484,10 +514,20 @@ def _marked(states: Mapping[Task, TaskState], shape: DagShape, collected: _Colle
     return found
 
 
-def _let_through(session: Session) -> dict[Run, frozenset[Cause]]:
+def _let_through(known: Mapping[Run, KnownRun], session: Session) -> dict[Run, frozenset[Cause]]:
+    """Return what each run was let through for: not a former one of its name."""
     found: dict[Run, frozenset[Cause]] = defaultdict(frozenset)
     for row in _fresh(session, LetThrough):
-        found[Run(row.dag_id, row.run_id)] |= {
-            Cause(cord, Partition(asset, key)) for cord, asset, key in row.causes
-        }
+        run = Run(row.dag_id, row.run_id)
+        if run in known and row.let_at >= known[run].created_at:
+            found[run] |= {Cause(cord, Partition(asset, key)) for cord, asset, key in row.causes}
     return dict(found)
+
+
+def _approved(known: Mapping[Run, KnownRun], session: Session) -> dict[Run, datetime]:
+    found: dict[Run, datetime] = {}
+    for row in _fresh(session, Approval):
+        run = Run(row.dag_id, row.run_id)
+        if run in known and row.approved_at >= known[run].created_at:
+            found[run] = row.approved_at
+    return found

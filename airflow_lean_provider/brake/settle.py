@@ -24,7 +24,7 @@ from airflow_lean_provider.brake import ledger, scopes
 from airflow_lean_provider.brake.acting import carry_out
 from airflow_lean_provider.brake.clocks import start_clocks, stop_clocks
 from airflow_lean_provider.brake.scene import Scene, look
-from airflow_lean_provider.rules.facts import Outcome, Partition, Run, Task, TaskState
+from airflow_lean_provider.rules.facts import Ending, Outcome, Partition, Run, Task, TaskState
 from airflow_lean_provider.rules.plan import Label, Plan, decide, waits_for
 from airflow_lean_provider.store.clock import now
 from airflow_lean_provider.store.models import AffectedRun, Cord, CordPartition, CordScope
@@ -70,7 +70,8 @@ def step(session: Session) -> bool:
     Carry out one step.
 
     Locks are taken in one order, in which nobody else's transaction stands across: runs, then task instances;
-    what is taken from Airflow's queues is committed before any of them is locked.
+    what is taken from Airflow's queues is committed before any of them is locked. A release comes last:
+    what was made while the halt was open, and has not started, is held first.
 
     :return: whether there was nothing to do
     """
@@ -81,8 +82,6 @@ def step(session: Session) -> bool:
         return False
     scene = look(session)
     plan = decide(scene.facts, scene.judgement)
-    if _end_what_was_asked(scene, plan, session):
-        return False
     if ledger.publish_halts(plan, session=session):
         return False
     acting = sorted(run for run, p in plan.runs.items() if p.acts)[:RUNS_AT_ONCE]
@@ -97,8 +96,11 @@ def step(session: Session) -> bool:
     start_clocks(scene, session)
     ledger.lift_halts(plan, scene, session=session)
     ledger.keep_bad_versions(plan, scene, session=session)
+    ledger.keep_withdrawn(plan, session=session)
     ledger.note_affected(plan, scene, acting, session=session)
     if acting or _mend(scene, session) or absorb_pending(session):
+        return False
+    if _end_what_was_asked(scene, plan, session):
         return False
     stop_clocks(scene, session)
     _close(plan, scene, session)
@@ -222,6 +224,12 @@ def _busy(plan: Plan, scene: Scene) -> set[int | None]:
     for half in scene.facts.half_written:
         of_half_written[half.partition] |= half.cords
     causes = {c for found in plan.halts.values() for c in found}
+    causes |= {
+        cause
+        for execution in scene.facts.executions
+        if execution.ending is Ending.OPEN
+        for cause in plan.judgement.seen.get(execution.attempt, ())
+    }
     busy: set[int | None] = set()
     for account in plan.accounts.values():
         if account.owed:

@@ -165,7 +165,7 @@ def _judge(run: Run, reads: _HaltedReads) -> Verdict:
     if shape.advisory:
         return free
     reading = Reading(reads.facts())
-    let_through = _let_through(reads.connection, run)
+    let_through = _let_through(reads.connection, known)
 
     def forbidden_of(read: frozenset[Partition]) -> frozenset[Partition]:
         causes = reads.causes
@@ -243,6 +243,7 @@ class _HaltedReads:
                     tasks={},
                     partitioned=known.key is not None,
                     parent=parent if above else None,
+                    created=known.created_at,
                 )
         return self._concerned[run]
 
@@ -336,10 +337,14 @@ class _HaltedReads:
                 self._of_asset[asset][key] |= {tuple(c) for c in causes}
 
 
-def _let_through(connection: Connection, run: Run) -> frozenset[tuple[Any, ...]]:
-    """Return the causes in spite of which a person lets the run start."""
+def _let_through(connection: Connection, known: RunFacts) -> frozenset[tuple[Any, ...]]:
+    """Return the causes in spite of which a person lets this run start, not a former one of its name."""
     rows = connection.scalars(
-        select(LetThrough.causes).where(LetThrough.dag_id == run.dag_id, LetThrough.run_id == run.run_id)
+        select(LetThrough.causes).where(
+            LetThrough.dag_id == known.run.dag_id,
+            LetThrough.run_id == known.run.run_id,
+            *([LetThrough.let_at >= known.created] if known.created is not None else []),
+        )
     )
     return frozenset(tuple(cause) for causes in rows for cause in causes)
 

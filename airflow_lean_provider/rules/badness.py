@@ -46,6 +46,7 @@ class Judgement:
     :param bad_partitions: the partitions that may not be read, with the causes of each
     :param absent: the withdrawn partitions
     :param withdrawn: when each partition was withdrawn that ever was, though it may have been published since
+    :param newly_gone: what is found to have gone with what it was made from, which nobody has kept yet
     :param endings: how each cause ended, None while it is open
     :param ended: when each cause ended that a cord has
     """
@@ -57,41 +58,46 @@ class Judgement:
     bad_partitions: Mapping[Partition, frozenset[Cause]]
     absent: frozenset[Partition]
     withdrawn: Mapping[Partition, frozenset[datetime]]
+    newly_gone: Mapping[Partition, datetime]
     endings: Mapping[Cause, Outcome | None]
     ended: Mapping[Cause, datetime]
     reading: Reading
 
 
-def judge(facts: Facts) -> Judgement:
-    """Apply D1 and D2 to the facts."""
-    versions = all_versions(facts)
-    endings: dict[Cause, Outcome | None] = {
-        Cause(h.cord, h.partition): h.outcome for h in facts.halts if h.severity is Severity.STOP
-    }
+def judge(facts: Facts, versions: Mapping[Partition, tuple[Version, ...]] | None = None) -> Judgement:
+    """
+    Apply D1 and D2 to the facts.
+
+    :param versions: those of the facts, if somebody has made them already
+    """
+    versions = all_versions(facts) if versions is None else versions
+    endings: dict[Cause, Outcome | None] = {}
     named = _bad_by_themselves(facts, versions, endings)
     reading = Reading(facts)
     gone: dict[Partition, set[datetime]] = defaultdict(set)
-    for halt in facts.halts:
-        if halt.outcome is Outcome.WITHDRAWN and halt.ended is not None:
-            gone[halt.partition].add(halt.ended)
+    for partition, moment in _withdrawals(facts):
+        gone[partition].add(moment)
     while True:
         bad, seen, sights = _spread(facts, versions, named, gone, reading)
-        absent = _absent(facts, versions, bad, endings, reading)
-        more = {partition: since for partition, since in absent.items() if since not in gone[partition]}
+        likewise = _withdrawn_likewise(facts, versions, bad, gone, reading)
+        more = {partition: since for partition, since in likewise.items() if since not in gone[partition]}
         if not more:
             break
         for partition, since in more.items():
             gone[partition].add(since)
+    absent = frozenset(likewise.keys() | _withdrawn(facts, versions).keys())
+    newly = {p: since for p, since in likewise.items() if since not in facts.went_with.get(p, ())}
     return Judgement(
         versions=versions,
         bad=bad,
         seen=seen,
         sights=sights,
-        bad_partitions=_bad_partitions(facts, versions, bad, absent.keys()),
-        absent=frozenset(absent),
+        bad_partitions=_bad_partitions(facts, versions, bad, absent),
+        absent=absent,
         withdrawn={partition: frozenset(moments) for partition, moments in gone.items()},
+        newly_gone=newly,
         endings=endings,
-        ended={Cause(h.cord, h.partition): h.ended for h in facts.halts if h.ended is not None},
+        ended=_ended(facts),
         reading=reading,
     )
 
@@ -101,12 +107,19 @@ def _bad_by_themselves(
     versions: Mapping[Partition, tuple[Version, ...]],
     endings: dict[Cause, Outcome | None],
 ) -> dict[str, frozenset[Cause]]:
-    """Return what a cord names, what is half-written, and what was bad when its run was last known."""
+    """
+    Return what a cord names, what is half-written, and what was bad when its run was last known.
+
+    :param endings: how each cause ended; is filled
+    """
     named: dict[str, frozenset[Cause]] = defaultdict(frozenset)
     for halt in facts.halts:
         if halt.severity is Severity.STOP:
+            cause = Cause(halt.cord, halt.partition)
+            endings[cause] = halt.outcome
+            of_cord = frozenset((cause,))
             for version in named_versions(halt, versions.get(halt.partition, ())):
-                named[version.id] |= {Cause(halt.cord, halt.partition)}
+                named[version.id] = _joined(named.get(version.id), of_cord)
     for version in (v for found in versions.values() for v in found):
         if not version.complete and not version.partial:
             cause = Cause(0, version.partition)
@@ -119,6 +132,13 @@ def _bad_by_themselves(
                 if endings.get(cause, Outcome.FALSE_ALARM) is not Outcome.FALSE_ALARM
             }
     return {v: causes for v, causes in named.items() if causes and v not in facts.cleared}
+
+
+def _joined(some: frozenset[Cause] | None, more: frozenset[Cause]) -> frozenset[Cause]:
+    """Return both, as what was there where that says it all: there can be thousands."""
+    if not some:
+        return more
+    return some if more <= some else some | more
 
 
 def _spread(
@@ -182,16 +202,20 @@ def _who_saw(
     executions: Iterable[Execution],
     reading: Reading,
 ) -> tuple[dict[Try, frozenset[Cause]], dict[Try, frozenset[str]]]:
-    by_partition = {
-        partition: [(v, _seen_until(v, found, gone.get(partition, ()))) for v in found if v.id in bad]
-        for partition, found in versions.items()
-    }
-    by_partition = {partition: found for partition, found in by_partition.items() if found}
+    bad_ones: dict[Partition, list[tuple[Version, datetime | None]]] = {}
+
+    def bad_ones_of(partition: Partition) -> list[tuple[Version, datetime | None]]:
+        if partition not in bad_ones:
+            found = versions.get(partition, ())
+            moments = gone.get(partition, ())
+            bad_ones[partition] = [(v, _seen_until(v, found, moments)) for v in found if v.id in bad]
+        return bad_ones[partition]
+
     withdrawn = {
-        version.id: min(moment for moment in gone[partition] if moment >= version.at)
-        for partition, found in versions.items()
-        for version in found
-        if any(moment >= version.at for moment in gone.get(partition, ()))
+        version.id: min(moment for moment in moments if moment >= version.at)
+        for partition, moments in gone.items()
+        for version in versions.get(partition, ())
+        if any(moment >= version.at for moment in moments)
     }
     seen: dict[Try, frozenset[Cause]] = {}
     sights: dict[Try, frozenset[str]] = {}
@@ -199,13 +223,13 @@ def _who_saw(
     for execution in executions:
         run = execution.task.run
         witnessed: frozenset[str] = frozenset()
-        for partition in reading.of(run, execution.task.task_id) & by_partition.keys():
-            for version, until in by_partition[partition]:
+        for partition in reading.of(run, execution.task.task_id):
+            for version, until in bad_ones_of(partition):
                 if _overlaps(execution, version, until, facts):
                     witnessed |= {version.id}
         facts_of_run = facts.runs.get(run)
         if facts_of_run is not None:
-            before = facts_of_run.shape.upstream.get(execution.task.task_id, frozenset())
+            before = _hands_on_to(execution.task.task_id, facts_of_run)
             handed_on = _handed_down(facts_of_run, executions, sights)
             if execution.task in last_of[run]:
                 handed_on = _still_open(handed_on, bad, facts, execution.started)
@@ -222,6 +246,12 @@ def _who_saw(
             seen[execution.attempt] = frozenset().union(*(bad[v] for v in witnessed))
         last_of[run][execution.task] = execution
     return seen, sights
+
+
+def _hands_on_to(task_id: str, run: RunFacts) -> frozenset[str]:
+    """Return the tasks that the task goes on with: a teardown only ends what they have set up."""
+    is_teardown = task_id in run.shape.teardowns
+    return frozenset() if is_teardown else run.shape.upstream.get(task_id, frozenset())
 
 
 def _handed_down(
@@ -270,69 +300,118 @@ def _bad_partitions(
     bad: Mapping[str, frozenset[Cause]],
     absent: Collection[Partition],
 ) -> dict[Partition, frozenset[Cause]]:
-    found: dict[Partition, frozenset[Cause]] = defaultdict(frozenset)
-    for halt in facts.halts:
-        if halt.severity is Severity.STOP and halt.outcome is None:
-            found[halt.partition] |= {Cause(halt.cord, halt.partition)}
+    found: dict[Partition, frozenset[Cause]] = {}
     for partition, of_partition in versions.items():
         last = current(of_partition)
         if last is not None and last.id in bad and partition not in absent:
-            found[partition] |= bad[last.id]
+            found[partition] = _joined(found.get(partition), bad[last.id])
         for version in partial_ones(of_partition):
             if version.id in bad and partition not in absent:
-                found[partition] |= bad[version.id]
-    return dict(found)
+                found[partition] = _joined(found.get(partition), bad[version.id])
+    for halt in facts.halts:
+        if halt.severity is Severity.STOP and halt.outcome is None:
+            cause = Cause(halt.cord, halt.partition)
+            if cause not in found.get(halt.partition, ()):
+                found[halt.partition] = _joined(found.get(halt.partition), frozenset((cause,)))
+    return found
 
 
 def _withdrawn(facts: Facts, versions: Mapping[Partition, tuple[Version, ...]]) -> dict[Partition, datetime]:
-    """Return the partitions that a cord withdrew and that were not published since, with the moment."""
+    """Return what is known to have been withdrawn, and was not published since, with the moment."""
     open_roots = _open_roots(facts)
     return {
-        halt.partition: halt.ended
-        for halt in facts.halts
-        if halt.outcome is Outcome.WITHDRAWN
-        and halt.ended is not None
-        and halt.partition not in open_roots
-        and not any(v.complete and v.at > halt.ended for v in versions.get(halt.partition, ()))
+        partition: moment
+        for partition, moment in _withdrawals(facts)
+        if partition not in open_roots
+        and not any(v.complete and v.at > moment for v in versions.get(partition, ()))
     }
+
+
+def _withdrawals(facts: Facts) -> list[tuple[Partition, datetime]]:
+    by_cords = [(h.partition, h.ended) for h in facts.halts if h.outcome is Outcome.WITHDRAWN and h.ended]
+    return by_cords + [(p, moment) for p, moments in facts.went_with.items() for moment in moments]
+
+
+def _ended(facts: Facts) -> dict[Cause, datetime]:
+    return {Cause(h.cord, h.partition): h.ended for h in facts.halts if h.ended is not None}
 
 
 def _open_roots(facts: Facts) -> set[Partition]:
     return {h.partition for h in facts.halts if h.outcome is None and h.severity is Severity.STOP}
 
 
-def _absent(
+def _withdrawn_likewise(
     facts: Facts,
     versions: Mapping[Partition, tuple[Version, ...]],
     bad: Mapping[str, frozenset[Cause]],
-    endings: Mapping[Cause, Outcome | None],
+    gone: Mapping[Partition, Collection[datetime]],
     reading: Reading,
 ) -> dict[Partition, datetime]:
-    """Withdrawn partitions, and what was made from them alone, each with since when it is absent."""
+    """Return what was made from withdrawn partitions alone, with since when it is absent."""
+    withdrawn = _withdrawn(facts, versions)
+    absent = dict(withdrawn)
+    likewise: dict[Partition, datetime] = {}
+    ended = _ended(facts)
     open_roots = _open_roots(facts)
-    absent = _withdrawn(facts, versions)
-    while absent:
-        more: dict[Partition, datetime] = {}
-        for partition, found in versions.items():
-            last = current(found)
-            if partition in absent or partition in open_roots or last is None or last.run is None:
+    candidates = {
+        partition: last
+        for partition, found in versions.items()
+        if gone and partition not in open_roots
+        if (last := current(found)) is not None and last.id in bad
+        if all(cause in ended for cause in bad[last.id] if cause.cord)
+    }
+    grown = True
+    while grown:
+        grown = False
+        for partition in candidates.keys() - likewise.keys():
+            last = candidates[partition]
+            run = facts.runs.get(last.run) if last.run is not None else None
+            read = [reading.of_what_there_is(versions, run, t) for t in _makers(last, run)] if run else []
+            if not read or not all(read):
                 continue
-            run = facts.runs.get(last.run)
-            if last.id not in bad or run is None:
-                continue
-            makers = _makers(last, run)
-            named = {c for c in bad[last.id] if c.cord}
-            if (
-                makers
-                and all(reading.reads_only(absent, versions, run, task_id) for task_id in makers)
-                and all(endings.get(cause) is not None for cause in named)
+            sources = frozenset().union(*read)
+            known_bad = max((ended[cause] for cause in bad[last.id] if cause.cord), default=last.at)
+            since = (
+                max(absent[p] for p in sources)
+                if sources <= absent.keys()
+                else last_absence(sources, gone, versions, since=last.at)
+            )
+            if since is not None and all(
+                was_absent(p, max(since, known_bad), gone, versions) for p in sources
             ):
-                read = frozenset().union(*(reading.of(last.run, task_id) for task_id in makers))
-                more[partition] = max(absent[p] for p in read & absent.keys())
-        if not more:
-            break
-        absent |= more
-    return absent
+                absent[partition] = likewise[partition] = since
+                grown = True
+    return likewise
+
+
+def last_absence(
+    partitions: Collection[Partition],
+    gone: Mapping[Partition, Collection[datetime]],
+    versions: Mapping[Partition, Collection[Version]],
+    since: datetime | None = None,
+) -> datetime | None:
+    """
+    Return when last all of the partitions were withdrawn, from ``since`` on; None if they never were.
+
+    :param gone: when each partition was withdrawn that ever was
+    """
+    moments = {m for p in partitions for m in gone.get(p, ()) if since is None or m >= since}
+    return max(
+        (m for m in moments if all(was_absent(p, m, gone, versions) for p in partitions)), default=None
+    )
+
+
+def was_absent(
+    partition: Partition,
+    at: datetime,
+    gone: Mapping[Partition, Collection[datetime]],
+    versions: Mapping[Partition, Collection[Version]],
+) -> bool:
+    """Tell whether the partition was withdrawn by then, and not published since that."""
+    withdrawn = max((m for m in gone.get(partition, ()) if m <= at), default=None)
+    return withdrawn is not None and not any(
+        v.complete and withdrawn < v.at <= at for v in versions.get(partition, ())
+    )
 
 
 def _makers(version: Version, run: RunFacts) -> set[str]:

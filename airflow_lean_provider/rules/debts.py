@@ -18,7 +18,12 @@ from airflow_lean_provider.rules.facts import (
     Task,
     TaskState,
 )
-from airflow_lean_provider.rules.starts import bad_reads, had_nothing_to_read, reads_only_absent
+from airflow_lean_provider.rules.starts import (
+    bad_reads,
+    had_nothing_to_read,
+    not_forgiven,
+    reads_only_absent,
+)
 
 Group = tuple[str, str]
 Instance = tuple[str, int]
@@ -98,22 +103,21 @@ class _Books:
         causes: set[Cause] = set()
         for instance in live:
             history = [e for e in in_group if (e.task.task_id, e.task.map_index) == instance]
-            debtors = [e for e in history if self._counts(e, orphans) and _incurs_debt(e, facts, judgement)]
-            last_debt = debtors[-1] if debtors else None
-            paid = last_debt is not None and any(
-                e.started > last_debt.started and _pays(e, judgement) for e in history
-            )
+            debts = [
+                (e, unpaid)
+                for e in history
+                if self._counts(e, orphans) and (unpaid := _unpaid(e, history, facts, judgement))
+            ]
             unread = _runs_with_unread_events(judgement, members, instance, history)
-            if (last_debt is not None and not paid) or unread:
+            if debts or unread:
                 owed.add(instance)
-                owing_runs |= unread
-                if last_debt is not None and not paid:
-                    owing_runs |= {e.task.run for e in debtors}
-                    causes |= {c for e in debtors for c in judgement.seen[e.attempt]}
-                    failed |= _failed_payers(facts, judgement, history, last_debt)
+                owing_runs |= unread | {e.task.run for e, _ in debts}
+                causes |= {c for _, unpaid in debts for c in unpaid}
+            if debts:
+                failed |= _failed_payers(facts, judgement, history, debts[-1][0])
         able = [m for m in members if m.run not in failed]
         kept_back = {m.run for m in able if m.kept_back}
-        candidates = [m for m in able if not m.over] or [m for m in able if m.run in owing_runs]
+        candidates = [m for m in able if m.goes_on] or [m for m in able if m.run in owing_runs]
         payer = max(candidates, key=lambda m: (m.origin is Origin.ASSETS, m.order), default=None)
         superseded = ((kept_back | owing_runs) - {payer.run} if payer is not None else set()) | {
             m.run for m in self._groups[group] if m.run in orphans
@@ -140,7 +144,8 @@ class _Books:
         due = {
             t
             for t, s in payer.tasks.items()
-            if (t.task_id, t.map_index) in owed and s.finished and not bad_reads(judgement, t.run, t.task_id)
+            if (t.task_id, t.map_index) in owed and s.finished and t not in payer.marked
+            if not bad_reads(judgement, t.run, t.task_id)
         }
         before = frozenset().union(*(payer.shape.upstream.get(t.task_id, frozenset()) for t in due))
         latest = {e.task: e for e in self._executions.get(payer.run, ())}
@@ -181,28 +186,36 @@ class _Books:
         return (owes and parent.run in account.owing_runs) or parent.run in account.superseded
 
 
-def _incurs_debt(execution: Execution, facts: Facts, judgement: Judgement) -> bool:
+def _unpaid(
+    execution: Execution, history: list[Execution], facts: Facts, judgement: Judgement
+) -> frozenset[Cause]:
+    """
+    Return what the execution owes for: the causes that have ended, and that no later one has paid for.
+
+    Whoever has ended well, without having seen anything that is bad for a cause, has paid for that cause.
+    """
+    owed = _debts(execution, facts, judgement)
+    later = [e for e in history if e.started > execution.started and _ended_well(e)] if owed else []
+    return frozenset(c for c in owed if all(c in judgement.seen.get(e.attempt, ()) for e in later))
+
+
+def _debts(execution: Execution, facts: Facts, judgement: Judgement) -> frozenset[Cause]:
     """
     D4, first half: it ended of itself and saw what was bad for a cause that has ended as fixed.
 
     Or as withdrawn, while it also reads others: who has nothing left to read owes nothing, and what it owed
     by then is forgiven, though something is there again.
     """
-    if not ended_of_itself(execution):
-        return False
-    ended = {
-        c
-        for c in judgement.seen.get(execution.attempt, ())
-        if judgement.endings.get(c) in (Outcome.FIXED, Outcome.WITHDRAWN)
-    }
-    if not ended:
-        return False
     known = facts.runs[execution.task.run]
-    task_id = execution.task.task_id
-    if reads_only_absent(judgement, known, task_id):
-        return False
-    forgiven = had_nothing_to_read(judgement, known, task_id, execution.started)
-    return forgiven is None or any(c in judgement.ended and judgement.ended[c] > forgiven for c in ended)
+    if not ended_of_itself(execution) or execution.attempt not in judgement.seen:
+        return frozenset()
+    if reads_only_absent(judgement, known, execution.task.task_id):
+        return frozenset()
+    return frozenset(
+        c
+        for c in not_forgiven(judgement, known, execution)
+        if judgement.endings.get(c) in (Outcome.FIXED, Outcome.WITHDRAWN)
+    )
 
 
 def _runs_with_unread_events(
@@ -211,12 +224,14 @@ def _runs_with_unread_events(
     """
     D4, second half: an absorbed event is newer than the instance's last execution, and nobody has paid.
 
-    Who has nothing left to read owes nothing for it either.
+    Who has nothing left to read owes nothing for it either, nor does what a person has marked.
     """
     paid = max((e.started for e in history if _pays(e, judgement)), default=None)
     unread = set()
     for member in members:
         if not member.absorbed or reads_only_absent(judgement, member, instance[0]):
+            continue
+        if Task(*member.run, *instance) in member.marked:
             continue
         mine = [e.started for e in history if e.task.run == member.run]
         newest = max(member.absorbed)
@@ -228,8 +243,11 @@ def _runs_with_unread_events(
 
 def _pays(execution: Execution, judgement: Judgement) -> bool:
     """It has looked at good data, even if it found nothing to do there and skipped itself."""
-    ended_well = execution.ending in (Ending.SUCCESS, Ending.SKIPPED)
-    return ended_well and execution.attempt not in judgement.seen
+    return _ended_well(execution) and execution.attempt not in judgement.seen
+
+
+def _ended_well(execution: Execution) -> bool:
+    return execution.ending in (Ending.SUCCESS, Ending.SKIPPED)
 
 
 def _failed_payers(facts: Facts, judgement: Judgement, history: list[Execution], debt: Execution) -> set[Run]:

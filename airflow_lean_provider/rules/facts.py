@@ -253,6 +253,12 @@ class RunFacts:
         return self.run.dag_id, f"key:{self.key}"
 
     @property
+    def goes_on(self) -> bool:
+        """A task of the run has still to start or to end."""
+        all_ended = bool(self.tasks) and all(state.finished for state in self.tasks.values())
+        return not (self.over or all_ended)
+
+    @property
     def kept_back(self) -> bool:
         """The brake keeps the run, or a task of it, from starting."""
         return not self.over and (self.held or TaskState.PARKED in self.tasks.values())
@@ -271,6 +277,7 @@ class Facts:
         that may have nothing else to read
     :param inlets: the tasks that have a partition as an inlet, by run; what follows them reads it, too
     :param cleared: versions that a person declared good
+    :param went_with: when partitions were withdrawn along with what they had been made from
     :param repaired: versions that a person declared to be good as they stand now, with since when
     :param let_through: the causes in spite of which a person lets a run start
     :param approved: when a person last let a run be repaired that asks for it
@@ -290,6 +297,7 @@ class Facts:
     readers: Mapping[Partition, frozenset[Run]] = field(default_factory=dict)
     inlets: Mapping[Partition, Mapping[Run, frozenset[str]]] = field(default_factory=dict)
     cleared: frozenset[str] = frozenset()
+    went_with: Mapping[Partition, frozenset[datetime]] = field(default_factory=dict)
     repaired: Mapping[str, datetime] = field(default_factory=dict)
     let_through: Mapping[Run, frozenset[Cause]] = field(default_factory=dict)
     approved: Mapping[Run, datetime] = field(default_factory=dict)

@@ -27,6 +27,7 @@ from airflow_lean_provider.rules.starts import (
     bad_reads,
     had_nothing_to_read,
     may_start,
+    not_forgiven,
     reads_only_absent,
 )
 from airflow_lean_provider.rules.versions import current
@@ -56,6 +57,8 @@ class RunPlan:
     """
     What has to be done with one run.
 
+    :param may_owe: part of it is tainted for a cause that has not ended
+    :param let_go: what was held or stopped of it has been let go, and has not started since
     :param stop: executions to be killed, since they saw a bad version
     :param pull_back: task instances that were given to an executor or the scheduler and have not started
     :param park: task instances to be held inside the run, which goes on
@@ -71,6 +74,8 @@ class RunPlan:
     labels: frozenset[Label] = frozenset()
     causes: frozenset[Cause] = frozenset()
     reads_bad: frozenset[Partition] = frozenset()
+    may_owe: bool = False
+    let_go: bool = False
     stop: tuple[Task, ...] = ()
     pull_back: tuple[Task, ...] = ()
     park: tuple[Task, ...] = ()
@@ -242,12 +247,17 @@ def _was_held(facts: Facts, judgement: Judgement, run: RunFacts, task: Task) -> 
 def _describe(judgement: Judgement, run: RunFacts, account: Account, executions: list[Execution]) -> RunPlan:
     """Say what the run is called and why, before anything is decided."""
     latest = {e.task: e for e in sorted(executions, key=lambda e: (e.started, e.attempt))}
-    saw_bad = [e for e in latest.values() if e.attempt in judgement.seen and e.task not in run.marked]
+    saw_bad = [
+        (e, causes)
+        for e in latest.values()
+        if e.task not in run.marked and (causes := not_forgiven(judgement, run, e))
+    ]
     reads_bad = frozenset().union(*(bad_reads(judgement, run.run, t.task_id) for t in run.tasks))
+    tainted = [e for e, _ in saw_bad if ended_of_itself(e)]
     labels: set[Label] = set()
     if run.kept_back and any(e.ending is Ending.STOPPED for e in latest.values()):
         labels.add(Label.STOPPED)
-    if any(ended_of_itself(e) for e in saw_bad):
+    if tainted:
         labels.add(Label.TAINTED)
     if run.run in account.superseded:
         labels.add(Label.SUPERSEDED)
@@ -255,23 +265,30 @@ def _describe(judgement: Judgement, run: RunFacts, account: Account, executions:
         labels.add(Label.OWES)
     if run.run in account.failed:
         labels.add(Label.REPAIR_FAILED)
-    if _is_starting(run, executions):
+    is_starting = _is_starting(run, executions)
+    if is_starting:
         labels.add(Label.STARTING)
     return RunPlan(
         run.run,
         labels=frozenset(labels),
         causes=frozenset().union(
-            *(judgement.seen[e.attempt] for e in saw_bad),
+            *(causes for _, causes in saw_bad),
             *(judgement.bad_partitions[p] for p in reads_bad),
             account.causes if run.run in account.owing_runs or run.run == account.payer else (),
         ),
         reads_bad=reads_bad,
+        may_owe=any(judgement.endings.get(c) is None for e in tainted for c in judgement.seen[e.attempt]),
+        let_go=is_starting and any(not s.finished and _was_kept(latest.get(t)) for t, s in run.tasks.items()),
     )
 
 
+def _was_kept(last: Execution | None) -> bool:
+    """It never began, or was stopped; what has ended of itself was cleared, by a person or for a debt."""
+    return last is None or not ended_of_itself(last)
+
+
 def _is_starting(run: RunFacts, executions: list[Execution]) -> bool:
-    has_ended = run.over or (bool(run.tasks) and all(state.finished for state in run.tasks.values()))
-    if run.awaited is None or has_ended or run.kept_back:
+    if run.awaited is None or not run.goes_on or run.kept_back:
         return False
     return not any(e.started > run.awaited for e in executions)
 
@@ -383,7 +400,7 @@ def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
     Return what keeps a release as fixed from taking effect.
 
     It waits while a task that publishes the partition is tainted, owes, is stopped, cleared, queued, retrying
-    or running, or an old process of it may be alive.
+    or running, or an old process of it may be alive; not for one that has ended and that its Dag has no more.
     """
     published_by = {p.task for p in facts.publications if p.partition == partition}
     last: dict[tuple[Group, str, int], Execution] = {}
@@ -395,7 +412,8 @@ def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
     for run in facts.runs.values():
         account = plan.accounts[run.group]
         for task, state in run.tasks.items():
-            if state is TaskState.REMOVED:
+            is_gone = task.task_id not in run.shape.upstream and state.finished
+            if state is TaskState.REMOVED or is_gone:
                 continue
             if task not in published_by and partition not in run.outlets(task.task_id):
                 continue
@@ -404,9 +422,10 @@ def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
             tainted = (
                 latest is not None
                 and latest.task not in run.marked
+                and not reads_only_absent(plan.judgement, facts.runs[latest.task.run], task.task_id)
                 and any(
                     plan.judgement.endings.get(c) is not Outcome.WITHDRAWN
-                    for c in plan.judgement.seen.get(latest.attempt, ())
+                    for c in not_forgiven(plan.judgement, facts.runs[latest.task.run], latest)
                 )
             )
             if not (run.over or state.finished) or owes or tainted or alive(facts, task):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_lean_provider.rules.facts import Ending
+from airflow_lean_provider.rules.badness import last_absence, was_absent
+from airflow_lean_provider.rules.facts import Ending, Outcome
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_lean_provider.rules.badness import Judgement
-    from airflow_lean_provider.rules.facts import Execution, Facts, Partition, Run, RunFacts, Task
+    from airflow_lean_provider.rules.facts import Cause, Execution, Facts, Partition, Run, RunFacts, Task
 
 
 def bad_reads(judgement: Judgement, run: Run, task_id: str) -> frozenset[Partition]:
@@ -63,14 +64,33 @@ def had_nothing_to_read(
 ) -> datetime | None:
     """Return when last all that the task reads was withdrawn, from ``since`` on; None if it never was."""
     read = judgement.reading.of_what_there_is(judgement.versions, run, task_id)
-    moments = {m for p in read for m in judgement.withdrawn.get(p, ()) if since is None or m >= since}
-    return max((m for m in moments if all(_was_absent(judgement, p, m) for p in read)), default=None)
+    return last_absence(read, judgement.withdrawn, judgement.versions, since)
 
 
-def _was_absent(judgement: Judgement, partition: Partition, at: datetime) -> bool:
-    withdrawn = max((m for m in judgement.withdrawn.get(partition, ()) if m <= at), default=None)
-    return withdrawn is not None and not any(
-        v.complete and withdrawn < v.at <= at for v in judgement.versions.get(partition, ())
+def not_forgiven(judgement: Judgement, run: RunFacts, execution: Execution) -> frozenset[Cause]:
+    """
+    Return the causes of what the execution saw, without those that have been forgiven.
+
+    Once all that it reads is withdrawn, what has ended by then is forgiven, and what was half-written; so is
+    what ends as withdrawn while there is nothing to read.
+    """
+    seen = judgement.seen.get(execution.attempt, frozenset())
+    if not seen:
+        return seen
+    read = judgement.reading.of_what_there_is(judgement.versions, run, execution.task.task_id)
+    gone, versions, ended = judgement.withdrawn, judgement.versions, judgement.ended
+    forgiven = last_absence(read, gone, versions, execution.started)
+    if forgiven is None:
+        return seen
+    return frozenset(
+        cause
+        for cause in seen
+        if cause.cord
+        and (cause not in ended or ended[cause] > forgiven)
+        and not (
+            judgement.endings.get(cause) is Outcome.WITHDRAWN
+            and all(was_absent(p, ended[cause], gone, versions) for p in read)
+        )
     )
 
 

@@ -154,9 +154,10 @@ class BadVersion(Base):
 
 class ClearedVersion(Base):
     """
-    A bad version that a person declared good, since it has no natural end.
+    A bad version that a person declared good, since it has no natural end, or that went with its source.
 
-    :param outcome: ``false_alarm``: it was good all along; ``fixed``: as it stood then, it is a new version
+    :param outcome: ``false_alarm``: it was good all along; ``fixed``: as it stood then, it is a new version;
+        ``withdrawn``: what it was made from was, and it with it
     """
 
     __tablename__ = "lean_cleared_version"

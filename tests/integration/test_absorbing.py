@@ -301,3 +301,17 @@ def test_a_run_that_is_tainted_again_after_its_repair_absorbs_again(chain: World
     }
     assert len(chain.runs("cleaning", "p1")) == 1
     chain.release(other, "false_alarm")
+
+
+def test_a_run_that_owes_nothing_after_a_withdrawal_absorbs_nothing(chain: World) -> None:
+    """What it saw was withdrawn; the next cord is on what it has never read."""
+    chain.publish("ingest", "p1")
+    chain.play()
+    chain.release(chain.pull("orders", "p1"), "withdrawn")
+    chain.play()
+    cord = chain.pull("orders", "p1")
+    chain.publish("ingest", "p1")
+    assert chain.play() == {}
+    assert len(chain.runs("cleaning", "p1")) == 2
+    chain.release(cord, "fixed")
+    assert chain.play() == {("cleaning.work", "p1"): 1, ("reporting.work", "p1"): 1}

@@ -445,6 +445,12 @@ def test_nobody_is_told_that_his_json_is_wrong(world: World, body: str) -> None:
     assert Client("op").refused("POST", "/cords", **options)[0] == 422
 
 
+def test_nobody_is_told_that_his_body_is_no_text(world: World) -> None:
+    options = {"content": b'{"reason": "\xff"}', "headers": {"Content-Type": "application/json"}}
+    assert Client(None).refused("POST", "/cords", **options)[0] == 401
+    assert Client("op").refused("POST", "/cords", **options)[0] == 400
+
+
 @pytest.fixture
 def all_admins(clean_db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Airflow as it is tried out: everybody is an administrator, and Airflow adds the token by itself."""

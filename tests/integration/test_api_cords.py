@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.models.dagrun import DagRunNote
+from airflow.models.dagrun import DagRun, DagRunNote
 from airflow.models.log import Log
 from airflow.sdk import DAG, PartitionedAtRuntime
 from airflow.utils.session import create_session
@@ -15,7 +15,7 @@ from sqlalchemy import select
 from airflow_lean_provider.brake import hops, scene
 from airflow_lean_provider.brake.errors import BadRequest
 from airflow_lean_provider.brake.pull import pull
-from airflow_lean_provider.brake.switch import disable
+from airflow_lean_provider.brake.switch import disable, enable
 from airflow_lean_provider.brake.targets import Scope
 from airflow_lean_provider.rules import plan as plan_rules
 from tests.integration.api import Client, nothing_changes
@@ -83,15 +83,37 @@ def test_nobody_is_offered_a_repair_of_what_came_from_outside(chain: World) -> N
     assert [op.post("/cords", **wrong(key))["may"]["repair"] for key in ("p1", "p2")] == [False, True]
 
 
+def test_nobody_is_offered_a_repair_by_a_run_that_is_gone(chain: World) -> None:
+    chain.publish("ingest", "p1", "p2")
+    op = Client("op")
+    first, second = (op.post("/cords", **wrong(key))["cord_id"] for key in ("p1", "p2"))
+    with create_session(scoped=False) as session:
+        session.delete(session.scalars(select(DagRun).filter_by(dag_id="ingest", partition_key="p1")).one())
+    assert [op.get(f"/cords/{cord}")["may"]["repair"] for cord in (first, second)] == [False, True]
+    assert op.refused("POST", f"/cords/{first}/repair", json={})[0] == 400
+    op.post(f"/cords/{second}/repair")
+
+
+def test_nobody_is_offered_a_repair_while_the_brake_is_off(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    op = Client("op")
+    cord = op.post("/cords", **wrong("p1"))["cord_id"]
+    disable(reason="a test", by="tester")
+    assert not op.get(f"/cords/{cord}")["may"]["repair"]
+    assert op.refused("POST", f"/cords/{cord}/repair", json={})[0] == 409
+    enable(by="tester")
+    assert op.get(f"/cords/{cord}")["may"]["repair"]
+
+
 def test_a_preview_finds_out_everything_once(chain: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """With thousands of partitions each judgement and each walk takes a good part of a second."""
     judged: list[object] = []
     walked: list[object] = []
     judge, next_hop = scene.judge, hops._next_hop
 
-    def judge_once(facts: Any) -> Any:
+    def judge_once(facts: Any, *more: Any) -> Any:
         judged.append(facts)
-        return judge(facts)
+        return judge(facts, *more)
 
     def walk_once(level: Any, *more: Any) -> Any:
         walked.append(frozenset(level))

@@ -11,10 +11,17 @@ from airflow.models.asset import AssetEvent
 from airflow.utils.session import create_session
 from sqlalchemy import insert
 
+from airflow_lean_provider.brake import absent
 from airflow_lean_provider.store.models import AffectedRun, Cord, CordPartition
 from tests.integration.api import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy.orm import Session
+
+    from airflow_lean_provider.brake.scene import Scene
+    from airflow_lean_provider.rules.facts import Partition
     from tests.integration.world import World
 
 MANY = 5_000
@@ -121,3 +128,38 @@ def test_cords_come_with_the_most_urgent_first_and_can_be_searched(chain: World)
     assert op.refused("GET", "/cords", params={"order_by": "reason; drop"})[0] == 400
     assert op.refused("GET", "/cords", params={"limit": -1})[0] == 422
     assert op.get("/cords", limit=0) == {"cords": [], "total_entries": 6}
+
+
+def test_what_was_withdrawn_long_ago_costs_nothing(chain: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody publishes again what should not exist: it would be looked at for ever."""
+    with create_session(scoped=False) as session:
+        session.add(
+            Cord(id=1, reason="x", severity="stop", pulled_by="ann", pulled_at=LONG_AGO, closed_at=LONG_AGO)
+        )
+        session.execute(
+            insert(CordPartition),
+            [
+                {
+                    "cord_id": 1,
+                    "asset_id": 1,
+                    "asset_name": "orders",
+                    "partition_key": f"k{n:04}",
+                    "opened_at": LONG_AGO,
+                    "named": [],
+                    "outcome": "withdrawn",
+                    "ended_at": LONG_AGO + timedelta(seconds=n),
+                }
+                for n in range(MANY)
+            ],
+        )
+    looked_at: list[set[str | None]] = []
+    look = absent.look
+
+    def note(session: Session, *, also: Collection[Partition]) -> Scene:
+        looked_at.append({partition.key for partition in also})
+        return look(session, also=also)
+
+    monkeypatch.setattr(absent, "look", note)
+    told = Client("op").get("/assets/1/partitions", limit=1, state="withdrawn")
+    assert told["total_entries"] == MANY
+    assert looked_at == [{f"k{n:04}" for n in range(MANY - absent.LOOKED_AT, MANY)}]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_lean_provider.brake import report, sweep
+from airflow_lean_provider.brake.permits import let_through
+from airflow_lean_provider.rules.facts import Run
 from airflow_lean_provider.store.models import (
     AbsorbedEvent,
     AffectedRun,
@@ -82,3 +84,20 @@ def test_one_cord_does_not_wait_for_the_half_written_table_of_another(chain: Wor
     assert state(second) == "closed"
     assert state(first) == "open"
     assert ("clean", "p1") in chain.halted()
+
+
+def test_it_stays_open_while_somebody_runs_who_was_let_through(chain: World) -> None:
+    chain.publish("ingest", "p1")
+    chain.tick()
+    cord = chain.pull("orders", "p1")
+    run = chain.dag_run("cleaning", "p1")
+    let_through(Run(run.dag_id, run.run_id), reason="the board meets at nine", by="ann")
+    chain.tick()
+    work = chain.take("cleaning", "p1")
+    assert chain.run(work) == 200
+    chain.release(cord, "fixed")
+    sweep.sweep()
+    assert state(cord) == "open"
+    assert chain.succeed(work) == 204
+    chain.play()
+    assert state(cord) == "closed"

@@ -63,6 +63,31 @@ def test_a_reading_task_that_runs_is_stopped_and_runs_again_after_the_fix(world:
     assert world.play() == {("nightly.read", None): 1, ("nightly.after", None): 1}
 
 
+@pytest.mark.parametrize("named", [ORDERS, Asset.ref(name="orders"), Asset.ref(uri="orders")])
+def test_mapped_instances_read_their_inlets_too(world: World, named: Any) -> None:
+    """Airflow leaves the inlets of a mapped task as they were serialized; the start check must know them."""
+    with DAG("nightly", schedule=None) as nightly:
+        Step.partial(task_id="read", inlets=[named]).expand(value=[1, 2])
+    world.add(producer("ingest", ORDERS), nightly)
+    world.publish("ingest", "p1")
+    cord = world.pull("orders", "p1")
+    world.trigger("nightly")
+    assert world.play() == {}
+    world.release(cord, "false_alarm")
+    assert world.play() == {("nightly.read[0]", None): 1, ("nightly.read[1]", None): 1}
+
+
+def test_mapped_instances_read_what_is_declared(world: World) -> None:
+    with DAG("nightly", schedule=None) as nightly:
+        inlets = inlet(ORDERS, reads=StartOfDayMapper())
+        Step.partial(task_id="read", inlets=inlets).expand(value=[1, 2])
+    world.add(producer("ingest", ORDERS), nightly)
+    world.publish("ingest", DAY, "p1")
+    world.pull("orders", "p1")
+    world.trigger("nightly", logical_date=f"{DAY}T00:00:00+00:00")
+    assert world.play() == {("nightly.read[0]", None): 1, ("nightly.read[1]", None): 1}
+
+
 def test_a_run_that_has_read_is_repaired_from_the_reading_task_on(world: World) -> None:
     world.add(producer("ingest", ORDERS), reader("nightly", [ORDERS], REPORT), consumer("mailing", REPORT))
     world.publish("ingest", "p1")

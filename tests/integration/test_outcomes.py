@@ -183,6 +183,22 @@ def test_what_was_withdrawn_stays_absent_after_its_cord_is_closed(world: World) 
     assert world.play() == {}
 
 
+def test_what_went_with_it_stays_absent_after_its_cord_is_closed(chain: World) -> None:
+    """The hour is published again: a pull on what was made from it before names nothing."""
+    chain.publish("ingest", "p1")
+    chain.play()
+    chain.release(chain.pull("orders", "p1"), "withdrawn")
+    chain.play()
+    chain.publish("ingest", "p1")
+    (target,) = preview(Scope("clean", keys=("p1",))).meant.targets
+    assert target.named == ()
+    cord = chain.pull("clean", "p1")
+    assert chain.labels("reporting", "p1") == set()
+    chain.release(cord, "false_alarm")
+    assert chain.play() == ONCE
+    assert len(chain.runs("reporting", "p1")) == 2
+
+
 def test_what_was_called_fixed_as_it_stands_is_there_after_its_cord_is_closed(world: World) -> None:
     """The hour was withdrawn, then found to be good; a later cord on it ends as false alarm."""
     with DAG("nightly", schedule=None) as nightly:
@@ -432,3 +448,14 @@ def test_what_was_never_published_is_nothing_else_to_read(world: World) -> None:
     world.release(cord, "withdrawn")
     assert world.play() == {}
     assert world.states("joining", run_id) == {"work": "skipped"}
+
+
+@pytest.mark.parametrize(("outcome", "runs"), [("false_alarm", 1), ("fixed", 1), ("withdrawn", 0)])
+def test_who_was_made_just_before_the_release_counts_as_held(chain: World, outcome: str, runs: int) -> None:
+    """Nobody has looked at the run when the release is asked for."""
+    chain.publish("ingest", "p1")
+    chain.tick()
+    cord = chain.pull("orders", "p1")
+    chain.trigger("cleaning", "p1")
+    chain.release(cord, outcome)
+    assert chain.play().get(("cleaning.work", "p1"), 0) == runs

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from airflow.models.dagrun import DagRun
+from airflow.utils.session import create_session
+from sqlalchemy import select
 
 from airflow_lean_provider.brake import publication, settle
 from airflow_lean_provider.brake.errors import BadRequest
@@ -73,6 +76,20 @@ def test_only_that_run_is_let_through(chain: World) -> None:
     other = chain.trigger("cleaning", "p1", conf={"again": True})
     assert chain.play() == {("cleaning.work", "p1"): 1}
     assert chain.is_held("cleaning", other)
+
+
+def test_another_run_of_the_same_name_is_not_let_through(chain: World) -> None:
+    """The run that was let through is deleted, and another is made under its run id."""
+    chain.publish("ingest", "p1")
+    chain.tick()
+    chain.pull("orders", "p1")
+    run = Run("cleaning", chain.trigger("cleaning", "p1", run_id="by_hand", conf={"again": True}))
+    let_through(run, reason="the board meets at nine", by="ann")
+    with create_session(scoped=False) as session:
+        session.delete(session.scalars(select(DagRun).filter_by(run_id="by_hand")).one())
+    chain.trigger("cleaning", "p1", run_id="by_hand", conf={"again": True})
+    assert chain.play() == {}
+    assert chain.is_held("cleaning", "by_hand")
 
 
 def test_a_run_that_reads_nothing_bad_cannot_be_let_through(chain: World) -> None:

@@ -619,10 +619,8 @@ class World:
         """Asset name and partition key of every event that the run is told it consumed."""
         run = self.dag_run(dag_id, key)
         with self._session() as session:
-            return [
-                (event.asset.name, event.partition_key)
-                for event in session.get_one(DagRun, run.id).consumed_asset_events
-            ]
+            events = session.get_one(DagRun, run.id).consumed_asset_events
+            return [(e.asset.name, e.partition_key) for e in sorted(events, key=lambda event: event.id)]
 
     def note(self, dag_id: str, key: str) -> str | None:
         """The note that people see on the run's page."""

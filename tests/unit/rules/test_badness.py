@@ -342,6 +342,30 @@ class TestWithdrawn:
         assert world.judged().absent == {world.part(a) for a in ("raw", "clean", "report")}
         assert not world.judged().bad_partitions
 
+    def test_what_was_made_from_it_stays_absent_though_it_is_published_again(self, world: World) -> None:
+        """Who reads that was not held before, and is not stopped now; it is about to be made anew."""
+        world.publishes("raw", at=1)
+        clean = world.run("clean")
+        world.executes(clean, start=2, end=3)
+        world.releases(world.pulls("raw", at=4), WITHDRAWN, at=5)
+        world.publishes("raw", at=6)
+        assert world.judged().absent == {world.part("clean")}
+        assert not world.judged().bad_partitions
+        world.executes(world.run("clean"), start=7, end=8)
+        assert not world.judged().absent
+
+    def test_when_it_was_made_absent_is_known_though_it_is_withdrawn_itself_later(self, world: World) -> None:
+        """Who had nothing left to read then owes nothing (docs/decisions/0003, 46)."""
+        world.dag("both", reads="raw clean")
+        world.publishes("raw", at=1)
+        world.executes(world.run("clean"), start=2, end=3)
+        both = world.run("both")
+        world.executes(both, start=4, end=5)
+        world.releases(world.pulls("raw", at=6), WITHDRAWN, at=7)
+        world.publishes("raw", at=8)
+        world.releases(world.pulls("clean", at=9, naming=[]), WITHDRAWN, at=10)
+        assert world.owed(both) == set()
+
     def test_half_written_outlets_included(self, world: World) -> None:
         """... half-written outlets included."""
         world.publishes("raw", at=1)

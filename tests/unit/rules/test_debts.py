@@ -75,6 +75,38 @@ class TestWhoOwes:
         assert world.owed(run) == set()
         assert world.plan_of(run).unpark == (world.task(run),)
 
+    def test_what_is_paid_for_one_cause_stays_paid_when_another_is_found(self, world: World) -> None:
+        """The payer's own debt is another matter: it ends with its own cord."""
+        first, second = tainted(world), world.run("clean")
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        world.publishes("raw", at=5)
+        world.executes(second, start=6, end=7)
+        assert world.owed(first) == set()
+        cord = world.pulls("raw", at=8)
+        assert world.owed(first) == set()
+        assert Label.OWES not in world.labels(first)
+        world.releases(cord, FALSE_ALARM, at=9)
+        assert world.owed(first) == set()
+
+    def test_what_is_withdrawn_while_there_is_nothing_to_read_is_forgiven_too(self, world: World) -> None:
+        """Two cords, two hops apart: the nearer one is withdrawn first."""
+        clean = world.run("clean")
+        world.executes(clean, start=2, end=3)
+        report = tainted(world, "report", start=4)
+        far, near = world.pulls("raw", at=5), world.pulls("clean", at=5)
+        world.releases(near, WITHDRAWN, at=6)
+        world.releases(far, WITHDRAWN, at=7)
+        world.executes(world.run("clean"), start=8, end=9)
+        assert (world.owed(report), world.labels(report)) == (set(), set())
+
+    def test_what_was_forgiven_is_not_tainted(self, world: World) -> None:
+        """It absorbs no event of what is published later."""
+        run = tainted(world)
+        world.releases(world.pulls("raw", at=4), WITHDRAWN, at=5)
+        assert world.labels(run) == set()
+        world.pulls("raw", at=6, naming=[])
+        assert world.labels(run) == set()
+
     def test_a_half_written_version_always_makes_debts(self, world: World) -> None:
         """Half-written always does."""
         report = world.run("report")
@@ -327,6 +359,23 @@ class TestWhoPays:
         world.releases(cord, FALSE_ALARM, at=3)
         assert (world.plan_of(first).skip, world.plan_of(first).unpark) == (False, (drop,))
         assert world.plan_of(second).release
+
+    def test_what_is_torn_down_after_the_payer_has_paid_is_not_owed(self, world: World) -> None:
+        """A teardown goes on with nothing: it ends what was set up (docs/decisions/0003, 56)."""
+        world.dag("clean", reads="raw", tasks={"make": "", "drop": "make"}, teardowns=["drop"])
+        world.publishes("raw", at=1)
+        first, second = world.run("clean"), world.run("clean")
+        for run in (first, second):
+            world.executes(run, start=2, end=3)
+        world.executes(first, "drop", start=3, end=3.5)
+        cord = world.pulls("raw", at=4)
+        world.publishes("raw", at=5)
+        world.releases(cord, FIXED, at=6)
+        assert world.owed(first) == {"make", "drop"}
+        world.executes(first, start=7, end=8)
+        world.executes(first, "drop", start=8, end=9)
+        world.executes(second, "drop", start=10, end=11)
+        assert world.owed(first) == set()
 
     def test_the_next_if_it_fails_for_good(self, world: World) -> None:
         """If it fails for good ..., the next."""

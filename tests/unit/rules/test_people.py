@@ -109,6 +109,18 @@ class TestOnRunningFinish:
 
 
 class TestMarks:
+    def test_what_it_had_absorbed_is_no_debt_of_a_marked_run(self, world: World) -> None:
+        """Nor is it run again for what another run of its key owes."""
+        first, second = world.run("clean"), world.run("clean")
+        for run, start in ((first, 2), (second, 3)):
+            world.executes(run, start=start, end=start + 1)
+        cord = world.pulls("raw", at=5)
+        world.absorbs(second, at=6)
+        world.of_run(second, marked=dict.fromkeys(world.runs[second].tasks, minute(7)))
+        world.releases(cord, FIXED, at=8)
+        assert world.payer(first) == first
+        assert world.cleared_tasks(second) == set()
+
     def test_a_marked_run_owes_nothing(self, world: World) -> None:
         """A person's mark or delete ends the hold, and the release does not undo it."""
         run = world.run("clean")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_lean_provider.rules.facts import Ending, Origin, Run, TaskState
+from airflow_lean_provider.rules.facts import DagShape, Ending, Origin, Run, TaskState
 from airflow_lean_provider.rules.plan import Label, waits_for
 from tests.unit.rules.story import FALSE_ALARM, FIXED, WITHDRAWN, World, minute
 
@@ -237,6 +237,43 @@ class TestWhatAReleaseWaitsFor:
 
     def waits(self, world: World) -> set[tuple[str, str]]:
         return {(t.dag_id, t.task_id) for t in waits_for(world.facts(), world.plan(), world.part("clean"))}
+
+    def test_it_waits_not_for_who_has_nothing_left_to_read(self, world: World) -> None:
+        """It owes nothing, also for a cord that was released as fixed before (docs/decisions/0003, 18)."""
+        world.dag("clean", reads="raw")
+        world.publishes("raw", at=1)
+        run = world.run("clean")
+        world.executes(run, start=2, end=3)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        cord = world.pulls("raw", at=6)
+        world.pulls("clean", at=7)
+        assert self.waits(world) == {("clean", "make")}
+        world.releases(cord, WITHDRAWN, at=8)
+        assert self.waits(world) == set()
+
+    def test_it_waits_not_for_a_task_that_its_dag_has_no_more(self, world: World) -> None:
+        """It will never publish again; somebody else has."""
+        world.dag("clean", reads="raw")
+        world.publishes("raw", at=1)
+        run = world.run("clean")
+        world.executes(run, start=2, end=3)
+        world.pulls("raw", at=4)
+        world.pulls("clean", at=4)
+        assert self.waits(world) == {("clean", "make")}
+        world.of_run(run, shape=DagShape({"other": frozenset()}))
+        assert self.waits(world) == set()
+
+    def test_it_waits_not_for_what_has_been_forgiven(self, world: World) -> None:
+        """Another cord is still open on what was withdrawn: there was nothing to read all the same."""
+        world.dag("clean", reads="raw")
+        world.publishes("raw", at=1)
+        world.executes(world.run("clean"), start=2, end=3)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        withdrawn = world.pulls("raw", at=6)
+        world.pulls("raw", at=7, naming=[])
+        world.pulls("clean", at=7)
+        world.releases(withdrawn, WITHDRAWN, at=8)
+        assert self.waits(world) == set()
 
     def test_for_nobody_if_all_have_ended_on_good_data(self, world: World, run: Run) -> None:
         """When no task that publishes the partition is ..."""
