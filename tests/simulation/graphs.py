@@ -66,6 +66,10 @@ def register_window() -> None:
     plugins_manager.get_windows_plugins()[f"{FirstHours.__module__}.{FirstHours.__qualname__}"] = FirstHours
 
 
+def _outlets(dag: DagSpec) -> list[str]:
+    return [outlet for task in dag.tasks for outlet in task.outlets]
+
+
 # Airflow's Dags
 
 
@@ -365,16 +369,29 @@ class _Draw:
         outlets = [
             each
             for dag in self.dags
-            for task in dag.tasks
-            for each in task.outlets
+            for each in _outlets(dag)
             if dag.kind is Kind.PARTITIONED and self.assets.get(each) == "hour"
         ]
         if candidates and outlets:
             dag = self.random.choice(candidates)
             asset = self.random.choice(outlets)
             if asset not in {source.asset for source in dag.sources}:
-                again = replace(dag, sources=(*dag.sources, Source(asset)))
+                sources = (*dag.sources, Source(asset))
+                again = replace(dag, sources=sources, any_of=not self._is_made_from(asset, dag))
                 self.dags[self.dags.index(dag)] = again
+
+    def _is_made_from(self, asset: str, dag: DagSpec) -> bool:
+        """Any of the two would make runs of both Dags for ever."""
+        made, before = set(_outlets(dag)), set[str]()
+        while made != before:
+            before = set(made)
+            made |= {
+                outlet
+                for each in self.dags
+                if made & {source.asset for source in each.sources}
+                for outlet in _outlets(each)
+            }
+        return asset in made
 
     def _tasks(self, outlet: str | None) -> tuple[TaskSpec, ...]:
         """Tasks in a row or side by side; one of them publishes."""

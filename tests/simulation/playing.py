@@ -61,6 +61,7 @@ class Played:
 def airflow_without_delays() -> Iterator[None]:
     """A migrated metadata database, and options that make moments mean what they say."""
     os.environ.update(
+        AIRFLOW__API__EXPOSE_STACKTRACE="True",
         AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL="0",
         AIRFLOW__LEAN__CLOCK_SKEW="0",
         AIRFLOW__LEAN__SURVIVAL_TIME="1000000",

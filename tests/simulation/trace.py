@@ -339,12 +339,19 @@ class Rest:
     :param pending: Airflow's pending partition runs, as Dag and key
     :param overlooked: the events that Airflow noted for a pending row while it made a run from that row, and
         did not give to the run: event, Dag, key
+    :param waiting: the events that the pending partition runs have so far, in the same way; None if that is
+        not known
     """
 
     at: int
     runs: dict[RunId, FinalRun]
     pending: tuple[tuple[str, str], ...] = ()
     overlooked: tuple[tuple[int, str, str], ...] = ()
+    waiting: tuple[tuple[int, str, str], ...] | None = None
+
+    def is_pending(self, event: int, dag: str, key: str | None) -> bool:
+        """Tell whether a pending partition run has the event, as far as that is known."""
+        return (dag, key) in self.pending if self.waiting is None else (event, dag, key) in self.waiting
 
 
 Event: TypeAlias = (
@@ -386,6 +393,7 @@ class Trace:
     :param final: every run that exists then
     :param pending: Airflow's pending partition runs that exist then, as Dag and key
     :param overlooked: as in :class:`Rest`
+    :param waiting: as in :class:`Rest`
     :param doubt: two moments no further apart than this may have looked like one to the product
     """
 
@@ -395,3 +403,4 @@ class Trace:
     pending: tuple[tuple[str, str], ...] = ()
     doubt: int = 0
     overlooked: tuple[tuple[int, str, str], ...] = ()
+    waiting: tuple[tuple[int, str, str], ...] | None = None

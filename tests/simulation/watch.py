@@ -405,6 +405,19 @@ class Watch:
         }
         return runs, tuple((row.target_dag_id, row.partition_key) for row in pending)
 
+    def waiting(self) -> tuple[tuple[int, str, str], ...]:
+        """The events that Airflow has noted for pending partition runs."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(
+                text(
+                    "SELECT log.asset_event_id, log.target_dag_id, log.target_partition_key "
+                    "FROM partitioned_asset_key_log log "
+                    "JOIN asset_partition_dag_run pending ON pending.id = log.asset_partition_dag_run_id "
+                    "WHERE pending.created_dag_run_id IS NULL ORDER BY 1, 2, 3"
+                )
+            ).all()
+        return tuple((row[0], row[1], row[2]) for row in rows)
+
     def overlooked(self) -> tuple[tuple[int, str, str], ...]:
         """
         The events that Airflow has noted for a pending row after it had read the events of that row.

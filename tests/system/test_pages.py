@@ -37,8 +37,12 @@ BAD, GOOD = "2026-06-14", "2026-06-15"
 REASON = "Amounts in cents, not euros"
 MANY = 5_000
 USERS = {"ann": "admin", "olga": "op", "vic": "viewer"}
+FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 SIZE_LIMIT = 150_000
 """Bytes of the bundle, compressed."""
+
+ACTS = re.compile("^(Pull|I am on it|Repair|Release|Edit|Raise|Let it through|Approve|Declare)")
+"""The buttons that change something."""
 
 Visit = Callable[..., Visitor]
 
@@ -106,9 +110,14 @@ def visit(line: Line) -> Iterator[Visit]:
     visitors = []
 
     def come(
-        user: str = "olga", scheme: Scheme = "light", width: int = 1280, url: str | None = None
+        user: str = "olga",
+        scheme: Scheme = "light",
+        width: int = 1280,
+        url: str | None = None,
+        token: str | None = None,
     ) -> Visitor:
-        visitor = Visitor(line.browser, url or line.airflow.url, line.tokens[user], scheme, width)
+        who = token or line.tokens[user]
+        visitor = Visitor(line.browser, url or line.airflow.url, who, scheme, width)
         visitors.append(visitor)
         return visitor
 
@@ -198,15 +207,15 @@ def everybody_sees_why(visit: Visit, cord: int, places: dict[str, str]) -> None:
         page = phone.go(places[name])
         phone.judge(f"phone-{name}")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
+    phone.go(places["board"]).get_by_role("button", name="Pull the cord").wait_for()
     phone.leave()
 
 
 def a_viewer_sees_no_button_that_fails(viewer: Visitor, places: dict[str, str]) -> None:
-    acts = re.compile("^(Pull|I am on it|Repair|Release|Edit|Raise|Let it through|Approve|Declare)")
     for name, path in places.items():
         page = viewer.go(path)
         page.wait_for_timeout(500)
-        assert page.locator(".andon").get_by_role("button", name=acts).count() == 0, name
+        assert page.locator(".andon").get_by_role("button", name=ACTS).count() == 0, name
         viewer.judge(f"viewer-{name}")
     viewer.leave()
 
@@ -407,14 +416,90 @@ def _hide(page: Page, hidden: bool) -> None:
     )
 
 
+def beside(main: RunningAirflow, home: Path) -> RunningAirflow:
+    """Return an Airflow on the same database, of which nothing runs yet."""
+    other = RunningAirflow(home=home, dags=DAGS, database=main.database)
+    secrets = {name: main.variables[name] for name in main.variables if name.startswith("AIRFLOW__API_AUTH")}
+    other.environment = {**secrets, **main.environment}
+    return other
+
+
+def test_the_runs_of_a_cord_are_turned_page_by_page(line: Line, visit: Visit) -> None:
+    key, many = "2026-06-21", 28
+    line.airflow.rest.publish("orders", key)
+    asset = line.airflow.rest.asset_id("orders")
+    cord = line.api("POST", "/cords", asset_id=asset, partition_keys=[key], reason=REASON)["cord_id"]
+    started = {line.airflow.rest.trigger("cleaning", key) for _ in range(many)}
+    line.airflow.wait_until(
+        lambda: line.api("GET", f"/holds?cord_id={cord}&limit=1")["total_entries"] > many, "the holds"
+    )
+    operator = visit()
+    page = operator.go(f"/plugin/andon/cords/{cord}")
+    runs = page.get_by_role("region", name="Runs").get_by_role("row")
+    pages = page.get_by_role("navigation", name="Pages").first
+    pages.get_by_text(f"1 to 25 of {many + 1}").wait_for()
+    first = set(runs.all_inner_texts())
+    pages.get_by_role("button", name="Next").click()
+    pages.get_by_text(f"26 to {many + 1} of {many + 1}").wait_for()
+    operator.judge("cord-second-page")
+    told = " ".join(first | set(runs.all_inner_texts()))
+    assert [run for run in started if run not in told] == []
+    pages.get_by_role("button", name="Before").click()
+    pages.get_by_text(f"1 to 25 of {many + 1}").wait_for()
+    assert operator.complaints == []
+    line.api("POST", f"/cords/{cord}/release", outcome="false_alarm")
+
+
+def test_a_viewer_of_fab_sees_no_button_that_fails(line: Line, visit: Visit, tmp_path: Path) -> None:
+    """One who may read plugins, for else FAB shows nobody a page of theirs; and one who may not."""
+    pytest.importorskip("airflow.providers.fab", reason="apache-airflow-providers-fab is not installed")
+    line.airflow.rest.trigger("ingest", "2026-06-20")
+    line.wait_succeeded("reporting", "2026-06-20")
+    asset = line.airflow.rest.asset_id("orders")
+    cord = line.api("POST", "/cords", asset_id=asset, partition_keys=["2026-06-20"], reason=REASON)["cord_id"]
+    of_fab = beside(line.airflow, tmp_path)
+    of_fab.environment = {**of_fab.environment, "AIRFLOW__CORE__AUTH_MANAGER": FAB}
+    places = {
+        "board": "/plugin/andon",
+        "cord": f"/plugin/andon/cords/{cord}",
+        "dashboard": "/",
+        "asset": f"/assets/{asset}",
+        "dag": "/dags/cleaning/plugin/andon_dag",
+        "run": f"{line.run_of('cleaning', 'tainted')}/plugin/andon_dag_run",
+    }
+    try:
+        of_fab.cli("fab-db", "migrate")
+        name = ("-u", "root", "-f", "x", "-l", "x", "-e", "root@example.org")
+        of_fab.cli("users", "create", *name, "-r", "Admin", "-p", "root", timeout=400)
+        of_fab.start_component("api-server")
+        of_fab.wait_until(of_fab.rest.health, "the api-server", timeout=180)
+        of_fab.rest.log_in("root", "root")
+        reads_plugins = [
+            {"action": {"name": name}, "resource": {"name": "Plugins"}}
+            for name in ("can_read", "menu_access")
+        ]
+        of_fab.rest.call("POST", "/auth/fab/v1/roles", json={"name": "Plugins", "actions": reads_plugins})
+        for user, roles in (("vera", ("Viewer", "Plugins")), ("nobody", ("Viewer",))):
+            who = {"username": user, "first_name": user, "last_name": "x", "email": f"{user}@example.org"}
+            given = [{"name": role} for role in roles]
+            of_fab.rest.call("POST", "/auth/fab/v1/users", json={**who, "roles": given, "password": user})
+        viewer = visit(url=of_fab.url, token=of_fab.rest.log_in("vera", "vera"))
+        a_viewer_sees_no_button_that_fails(viewer, {f"fab-{name}": path for name, path in places.items()})
+        other = visit(url=of_fab.url, token=of_fab.rest.log_in("nobody", "nobody"))
+        for path in places.values():
+            other.page.goto(of_fab.url + path)
+            other.page.wait_for_load_state("networkidle")
+            assert other.page.locator(".andon").get_by_role("button", name=ACTS).count() == 0
+        assert other.complaints == []
+    finally:
+        of_fab.stop()
+        line.api("POST", f"/cords/{cord}/release", outcome="false_alarm")
+
+
 def test_the_pages_work_below_a_sub_path(line: Line, visit: Visit, tmp_path: Path) -> None:
     main = line.airflow
-    below = RunningAirflow(home=tmp_path, dags=DAGS, database=main.database)
-    below.environment = {
-        **{name: main.variables[name] for name in main.variables if name.startswith("AIRFLOW__API_AUTH")},
-        **main.environment,
-        "AIRFLOW__API__BASE_URL": f"{below.url}/air/flow",
-    }
+    below = beside(main, tmp_path)
+    below.environment = {**below.environment, "AIRFLOW__API__BASE_URL": f"{below.url}/air/flow"}
     try:
         below.start_component("api-server")
         below.wait_until(below.rest.health, "the api-server", timeout=120)

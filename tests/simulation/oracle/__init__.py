@@ -18,6 +18,7 @@ What is let pass on purpose:
   Between a pull's record and its return it may hold and stop already.
 - Who killed a task that a person cleared, marked or deleted cannot be seen: no half-written version is
   demanded, and none is complained of.
+- A task that its Dag has no more may be killed while it runs: Airflow does that.
 - A task that follows an owing one may be killed while it runs: the repair begins.
 - A child run may count as having seen what the task saw that triggered it; it may count as superseded when
   another run of the same (Dag, key) has run that task again.

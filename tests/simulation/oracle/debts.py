@@ -62,10 +62,10 @@ class Debts:
     def _judge(self, execution: Execution) -> None:
         if not self._counts(execution):
             return
-        bad = self.state.seen_bad(execution)
-        if not bad or self._is_paid(execution):
-            return
-        causes = {cause for causes in bad.values() for cause in causes}
+        later = self._paying_after(execution) if self.state.seen_bad(execution) else []
+        causes = {
+            cause for cause in self._causes(execution) if all(cause in self._causes(each) for each in later)
+        }
         if any(self._is_owed_for(cause, execution) for cause in causes):
             self.owing[execution.task] = execution
         if execution.task in self.owing or any(self._outcome(cause) is None for cause in causes):
@@ -100,12 +100,16 @@ class Debts:
             outcome == "withdrawn" and any(execution.covers(partition) for partition in others)
         )
 
-    def _is_paid(self, execution: Execution) -> bool:
-        """A later execution of the same instance that ended well and saw no bad version pays."""
-        return any(
-            later.granted > execution.granted and later.how in DONE and not self.state.seen_bad(later)
+    def _causes(self, execution: Execution) -> set[Cause]:
+        return {cause for causes in self.state.seen_bad(execution).values() for cause in causes}
+
+    def _paying_after(self, execution: Execution) -> list[Execution]:
+        """Later ones of the same instance that ended well pay for all causes of which they saw nothing."""
+        return [
+            later
             for later in self._by_instance[self._instance(execution.task)]
-        )
+            if later.granted > execution.granted and later.how in DONE
+        ]
 
     def _owe_what_was_absorbed(self, delivery: Delivery) -> None:
         """An event absorbed into its run is newer than its last execution."""
@@ -166,6 +170,8 @@ class Debts:
             for task in self.tainted | self.owing
             if task.run == run
         ]
+        if self.facts.runs[run].by_hand is not None:
+            return False  # nobody would ever read it
         if self.holds.waits(run):
             return True
         return bool(not_again) and (any(not_again) if self.state.mild else all(not_again))
@@ -209,5 +215,6 @@ class Debts:
         if parent is None:
             return False
         same = self._by_instance[self._instance(parent)] if parent.run in self.facts.runs else []
-        again = [each for each in same if each.granted > self.facts.runs[run].created]
+        asked = [self.facts.cleared.get(task, -1) for task in self.facts.instances(run)]
+        again = [each for each in same if each.granted > max(self.facts.runs[run].created, *asked, -1)]
         return parent in self.owing or any(self.state.mild or each.task == parent for each in again)

@@ -9,6 +9,8 @@ from tests.simulation.graph import Kind
 from tests.simulation.oracle.mappings import NotMapped, is_enough, map_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tests.simulation.graph import DagSpec
     from tests.simulation.oracle.debts import Debts
     from tests.simulation.oracle.facts import Facts
@@ -42,6 +44,16 @@ class Mail:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.all: list[Delivery] = []
+        self._known: set[RunId] = set()
+        """The affected runs that the brake has found so far."""
+        self._lately: set[RunId] = set()
+        """Runs that may have been affected when the brake last looked, or since then."""
+
+    def look(self, strict: Debts, mild: Debts, at: Iterable[RunId]) -> None:
+        """The brake has looked whether these runs are affected; who is no longer is forgotten."""
+        self._known = {run for run in {*self._known, *at} if strict.is_absorbing(run)}
+        affected = {run for run, known in self.facts.runs.items() if known.exists and mild.is_absorbing(run)}
+        self._lately = affected | (self._lately - {*at})
 
     def deliver(self, event: Published, strict: Debts, mild: Debts) -> None:
         """To whom Airflow delivers the event, and who absorbs it as things stand just before it."""
@@ -49,7 +61,7 @@ class Mail:
             if dag.id in self.facts.removed | self.facts.paused:
                 continue
             for key in _keys(dag, event.partition):
-                must, may = (self._absorbs(debts, dag, key, event.partition) for debts in (strict, mild))
+                must, may = (self._absorbs(debts, dag, key, event) for debts in (strict, mild))
                 self.all.append(Delivery(event.event, event.at, event.partition, dag.id, key, must, may))
                 if key is not None and may is not None:
                     self._absorb_what_is_complete_with(self.all[-1], may)
@@ -124,14 +136,14 @@ class Mail:
             if (run.id.dag, run.key, run.type) == (dag.id, key, "asset_triggered")
             and run.exists
             and not dag.advisory
-            and debts.is_absorbing(run.id)
+            and (debts.is_absorbing(run.id) or (debts.state.mild and run.id in self._lately))
         ]
         return max(runs, key=lambda run: run.created, default=None)
 
-    def _absorbs(self, debts: Debts, dag: DagSpec, key: str | None, partition: PartitionId) -> Run | None:
+    def _absorbs(self, debts: Debts, dag: DagSpec, key: str | None, event: Published) -> Run | None:
         """An event of a partition that is halted just before it, or of which that run saw a bad version."""
-        run, state = self._affected(debts, dag, key), debts.state
-        if run is None:
+        run, state, partition = self._affected(debts, dag, key), debts.state, event.partition
+        if run is None or not (state.mild or run.id in self._known or self._is_seen_with(event, debts, run)):
             return None
         executions = [each for each in self.facts.executions if each.task.run == run.id]
         saw_bad = [each for each in executions if state.seen_bad(each)]
@@ -142,6 +154,11 @@ class Mail:
             version.partition == partition for each in saw_bad for version in state.seen_bad(each)
         )
         return run if saw_it_bad or partition in state.halted else None
+
+    @staticmethod
+    def _is_seen_with(event: Published, debts: Debts, run: Run) -> bool:
+        """Else only the next look finds out that the run is affected (docs/decisions/0003, 58)."""
+        return event.task is not None and debts.holds.waits(run.id)
 
 
 def _keys(dag: DagSpec, partition: PartitionId) -> set[str | None]:

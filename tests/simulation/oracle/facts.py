@@ -123,7 +123,8 @@ class Facts:
             return None
         execution.ended, execution.how = event.at, event.how
         by_person = self.acted_on.get(event.task, -1) > execution.granted
-        if event.how == "killed" and not by_person and execution.stopped is None:
+        by_airflow = self.spec(event.task) is None  # its Dag has it no more
+        if event.how == "killed" and not (by_person or by_airflow) and execution.stopped is None:
             execution.stopped = event.at
         is_skipped = event.how == "killed" and self.states.get(event.task) == "skipped"
         if self.last[event.task] is execution and not by_person and not is_skipped:
@@ -201,6 +202,8 @@ class Facts:
         for task, state in marked.items():
             self.states[task] = state
             self.acted_on[task] = self.now
+        for task in set(self.instances(event.run)) - run.missed_by_hand:
+            self.marked[task] = self.now
         self._complete_what_is(event.run)
 
     def _as_marked(self, event: RunMarked) -> dict[TaskId, str | None]:
@@ -246,6 +249,11 @@ class Facts:
         if spec is not None and self.dags[task.run.dag].kind is not Kind.RUNTIME:
             known |= {PartitionId(asset, self.runs[task.run].key) for asset in spec.outlets}
         return known
+
+    def may_publish(self, task: TaskId) -> set[PartitionId]:
+        """At runtime also under the key of its run, as far as anybody can tell before it has published."""
+        spec, key = self.spec(task), self.runs[task.run].key
+        return self.publishes(task) | {PartitionId(asset, key) for asset in (spec.outlets if spec else ())}
 
     def publish(self, event: Published) -> Version:
         self.events[event.event] = event

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 NONE: frozenset[Cause] = frozenset()
 
+_SETTLES = (seen.Pulled, seen.Raised, seen.Released, seen.Cleared, seen.Enabled, seen.Rest)
+"""After these the brake has looked at everything."""
+
 
 class Moment(NamedTuple):
     """All definitions at one moment, by the strict and by the mild reading."""
@@ -78,7 +81,13 @@ class Judge:
         self.walk()
         self.facts.now = self.trace.quiet
         self._see_Rest(
-            seen.Rest(self.trace.quiet, self.trace.final, self.trace.pending, self.trace.overlooked)
+            seen.Rest(
+                self.trace.quiet,
+                self.trace.final,
+                self.trace.pending,
+                self.trace.overlooked,
+                self.trace.waiting,
+            )
         )
         return self.complaints
 
@@ -94,6 +103,7 @@ class Judge:
         getattr(self, f"_see_{type(event).__name__}")(event)
         self.moment = self.look()
         self._note_what_follows()
+        self._note_who_is_known(event)
 
     def _steps(self) -> list[seen.Event | Recorded | Looked]:
         """The events in order; a cord is known from the moment at which it was recorded."""
@@ -132,6 +142,17 @@ class Judge:
             if payer is not None and not any(mild.forbids(task) for task in self.holds[run]):
                 self.superseded.setdefault(run, (payer, self.facts.now))
         self.mail.absorb_rows(None, may_be_owed)
+
+    def _note_who_is_known(self, event: seen.Event | Recorded | Looked) -> None:
+        """All that settles has looked who is affected; a publication at least at its own run."""
+        at: set[RunId] = set()
+        if isinstance(event, _SETTLES):
+            at = {run.id for run in self.facts.runs.values() if run.exists}
+        elif isinstance(event, seen.Answered) and any(
+            (each.task, each.attempt) == (event.task, event.attempt) for each in self.facts.events.values()
+        ):
+            at = {event.task.run}
+        self.mail.look(self.moment.owed, self.moment.may_be_owed, at)
 
     def _let_go(self, run: RunId) -> None:
         self.holds.drop(run)
@@ -319,16 +340,17 @@ class Judge:
     def _judge_end_of_itself(self, event: seen.Ended, execution: Execution) -> None:
         """No person had a hand in it."""
         suspect = execution.stopped is not None or execution in self.suspects
+        spec = self.facts.spec(event.task)
         if (
             event.how == "killed"
             and not suspect
+            and spec is not None  # what its Dag has no more, Airflow ends
             and not self.moment.may_be_owed.is_part_of_a_repair(event.task)
         ):
             self.complain(
                 "unaffected work is never delayed",
                 f"{label(event.task)} try {event.attempt} was killed although it saw no bad version",
             )
-        spec = self.facts.spec(event.task)
         if event.how == "failed" and spec is not None and execution.retries_used < spec.retries:
             self.complain(
                 "Pull: stopping loses no retry",
@@ -349,7 +371,7 @@ class Judge:
         ]
         if not (
             spec is None  # its Dag has it no more
-            or "skipped" in above
+            or {"skipped", "failed"} & set(above)  # it could not have started
             or task in self.to_skip
             or task.run in self.superseded
             or self.moment.may_be_owed.triggered_in_vain(task.run)
@@ -373,8 +395,11 @@ class Judge:
             )
         self.mail.deliver(event, self.moment.owed, self.moment.may_be_owed)
         self.facts.publish(event)
+        self._is_there_again(event.partition)
+
+    def _is_there_again(self, partition: PartitionId) -> None:
         reading = self.moment.strict.reading
-        self.to_skip = {task for task in self.to_skip if not reading(task).covers(event.partition)}
+        self.to_skip = {task for task in self.to_skip if not reading(task).covers(partition)}
 
     # Cords
 
@@ -449,8 +474,10 @@ class Judge:
                     f"cord {event.cord} was released on {name(event.partition)} although it was not "
                     "published again",
                 )
-        known_bad = self.moment.mild.causes
+        known_bad, was_absent = self.moment.mild.causes, event.partition in self.facts.absent
         self.facts.release(self.facts.cords[event.cord], event.partition, event.outcome, known_bad)
+        if was_absent and event.partition not in self.facts.absent:
+            self._is_there_again(event.partition)
         withdrawn = event.partition if event.outcome == "withdrawn" else None
         self.to_skip |= withdraw(self.facts, self.moment.mild, withdrawn)
 
@@ -509,7 +536,7 @@ class Judge:
     def _see_Rest(self, event: seen.Rest) -> None:
         self._stop()
         for delivery in self.mail.all:  # neither made into a run nor pending: it was absorbed
-            if not delivery.consumed and (delivery.dag, delivery.key) not in event.pending:
+            if not delivery.consumed and not event.is_pending(delivery.event, delivery.dag, delivery.key):
                 delivery.must = delivery.must or delivery.may
         self.moment = self.look()
         AtRest(self, event).complain()

@@ -221,7 +221,7 @@ class AtRest:
             task
             for final in self.runs.values()
             for task, state in final.tasks.items()
-            if partition in self.facts.publishes(task) and self._is_to_publish(task, state, asked)
+            if partition in self.facts.may_publish(task) and self._is_to_publish(task, state, asked)
         ]
 
     def _is_to_publish(self, task: TaskId, state: str | None, asked: int) -> bool:

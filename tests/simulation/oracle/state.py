@@ -184,7 +184,7 @@ class State:
         return {
             Halt(cause.partition, cause.cord)
             for version in self.facts.versions.get(partition, ())
-            if self._until[version] is None
+            if version in self._until and self._until[version] is None
             for cause in self.causes.get(version, frozenset())
         }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.simulation import trace as seen
@@ -466,6 +468,64 @@ def test_a_row_waits_for_all_or_for_enough():
         story.arrives("raw", "2026-06-14T00:00:00")
         story.pending.append(("sum", "2026-06-14"))
         assert ("is complete" in "".join(story.complaints_at_rest())) is complete, at_least
+
+
+def test_what_was_absorbed_before_completes_no_row_later():
+    """At a rest it can be seen which events a pending row has."""
+    everything = Mapping("fixed", value="all")
+    story = Story(consumer("sum", "raw", "rate", mapping=everything))
+    run = story.run("sum", "all", story.arrives("raw"), story.arrives("rate"))
+    story.works(run)
+    story.pulls(RAW)
+    story.arrives("rate", "2026-06-14T06:00:00")
+    story.arrives("raw", "2026-06-14T06:00:00")
+    left = story.arrives("rate", "2026-06-14T06:00:00")
+    story.pending.append(("sum", "all"))
+    story.tell(seen.Rest, story._snapshot(), (("sum", "all"),), (), ((left, "sum", "all"),))
+    story.pulls(part("rate"))
+    assert story.complaints_at_rest() == []
+
+
+@pytest.mark.parametrize("is_looked_at", [True, False])
+def test_what_a_task_has_seen_that_publishes_nothing_is_known_at_the_next_look(is_looked_at: bool):
+    first, second = TaskSpec("first"), TaskSpec("second", after=("first",), outlets=("clean",))
+    story = Story(DagSpec("clean", Kind.PARTITIONED, (first, second), sources=(Source("raw"),)))
+    run = story.run("clean", KEY, story.arrives("raw"))
+    story.pulls(RAW)
+    story.tell(seen.LetThrough, run)
+    story.works(run, task="first")
+    if is_looked_at:
+        story.pulls(part("rate"))
+    story.run("clean", KEY, story.arrives("raw"))
+    assert ("were to be absorbed" in "".join(story.complaints())) is is_looked_at
+
+
+def test_what_a_task_has_paid_that_publishes_nothing_is_known_at_the_next_look():
+    story = Story(consumer("clean", "raw"))
+    run = story.run("clean", KEY, story.arrives("raw"))
+    story.works(run)
+    cord = story.pulls(RAW)
+    other = story.run("clean")
+    story.releases(cord)
+    story.works(other)
+    story.arrives("raw")
+    story.clears(story.task(run), by_person=False)
+    story.works(run)
+    assert story.complaints_at_rest() == []
+
+
+def test_what_its_dag_has_no_more_is_ended_by_airflow():
+    for is_written in (True, False):
+        first, second = TaskSpec("first"), TaskSpec("second", after=("first",), outlets=("clean",))
+        dag = DagSpec("clean", Kind.PARTITIONED, (first, second), sources=(Source("raw"),))
+        story = Story(dag)
+        run = story.run("clean", KEY, story.arrives("raw"))
+        story.works(run, task="first")
+        task = story.starts(run, "second")
+        if is_written:
+            story.tell(seen.DagWritten, replace(dag, tasks=(first,)))
+        story.ends(task, "killed")
+        assert ("saw no bad version" in "".join(story.complaints())) is not is_written
 
 
 # Withdrawn
