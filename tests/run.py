@@ -72,7 +72,7 @@ class Server:
 
 
 class Recap:
-    """What ran, each with pytest's own last line, and what did not."""
+    """What ran, each with pytest's own last line and the tests that failed, and what did not."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -87,6 +87,7 @@ class Recap:
         variables: dict[str, str],
     ) -> None:
         last = ""
+        broken = []
         command = [str(python), "-m", "pytest", *arguments]
         environment = {**os.environ, **variables}
         with subprocess.Popen(
@@ -95,7 +96,9 @@ class Recap:
             for line in process.stdout or ():
                 say(f"{name}: {line}")
                 last = line.strip("= \n") or last
-        self.add(name, last, failed=process.returncode != 0)
+                if line.startswith(("FAILED ", "ERROR ")):
+                    broken.append(line.strip())
+        self.add(name, "\n          ".join([last, *broken]), failed=process.returncode != 0)
 
     def add(self, name: str, result: str, *, failed: bool) -> None:
         self.failed |= failed
