@@ -3,7 +3,8 @@
 
 Two previews of an asset with many partitions: of all of them, which nobody has read, and of one of them that
 was read, amid as many that were read as well. Each over HTTP and, with a browser, from the click to the
-moment when nothing on the page waits any more. Prints JSON.
+moment when nothing on the page waits any more. Over HTTP also the last page of the list from which partitions
+are picked. Prints JSON.
 """
 
 from __future__ import annotations
@@ -81,7 +82,13 @@ def over_http(airflow: RunningAirflow, partitions: int) -> dict[str, Any]:
     one_of_them = preview("orders", partition_keys=[FIRST_KEY])
     assert all_of_them()["total_partitions"] == partitions
     assert one_of_them()["total_runs"] == 2
-    return {"all, read by nobody": timed(all_of_them), "one, read": timed(one_of_them)}
+    path = f"/andon/v1/assets/{airflow.rest.asset_id('orders')}/partitions"
+    last = {"limit": 20, "offset": partitions - 20, "order_by": "-partition_key"}
+    return {
+        "all, read by nobody": timed(all_of_them),
+        "one, read": timed(one_of_them),
+        "the last 20 of the list": timed(lambda: airflow.rest.call("GET", path, params=last)),
+    }
 
 
 def timed(ask: Callable[[], Any]) -> dict[str, float]:

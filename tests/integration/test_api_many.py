@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from sqlalchemy import insert
 from airflow_lean_provider.brake import absent
 from airflow_lean_provider.store.models import AffectedRun, Cord, CordPartition
 from tests.integration.api import Client
+from tests.integration.counting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,14 +36,12 @@ def publish_many(number: int) -> list[str]:
     return keys
 
 
-def test_a_page_of_thousands_of_partitions_comes_at_once(chain: World) -> None:
+def test_a_page_of_thousands_of_partitions_can_be_sorted_and_searched(chain: World) -> None:
     keys = publish_many(MANY)
     op = Client("op")
     cord = op.post("/cords", asset="orders", range={"first": keys[10], "last": keys[29]}, reason="wrong")
     assert cord["partitions"] == 20
-    began = time.monotonic()
     page = op.get("/assets/1/partitions", limit=20, offset=MANY - 30, order_by="-partition_key")
-    assert time.monotonic() - began < 2
     assert page["total_entries"] == MANY
     assert [p["partition_key"] for p in page["partitions"]] == keys[29:9:-1]
     assert {p["state"] for p in page["partitions"]} == {"halted"}
@@ -54,6 +52,20 @@ def test_a_page_of_thousands_of_partitions_comes_at_once(chain: World) -> None:
     assert op.get("/assets/1/partitions", text="t05", limit=0)["total_entries"] == len(
         [k for k in keys if k.endswith("T05")]
     )
+
+
+def test_a_page_of_partitions_takes_as_many_statements_however_many_there_are(chain: World) -> None:
+    op = Client("op")
+
+    def statements(number: int) -> int:
+        publish_many(number)
+        with counted() as found:
+            page = op.get("/assets/1/partitions", limit=20, offset=number // 2, order_by="-partition_key")
+        assert (page["total_entries"], len(page["partitions"])) == (number, 20)
+        return found.total()
+
+    few = statements(50)
+    assert statements(MANY) == few
 
 
 @pytest.mark.parametrize("order_by", ["dag_id", "-since", "partition_key"])

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk import Asset
-from sqlalchemy import event
 
-from airflow_lean_provider.store.transactions import engine
+from tests.integration.counting import counted
 from tests.integration.dags import ORDERS, consumer, producer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.integration.world import World
 
 OF_AIRFLOW_PER_STOPPED_TASK = 3
 """``TaskInstance.prepare_db_for_next_try``: is the try archived, its HITL detail, its reschedules."""
-
-
-@contextmanager
-def counted() -> Iterator[Counter[str]]:
-    """Count the statements by their verb and table."""
-    found: Counter[str] = Counter()
-
-    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        found[" ".join(statement.split())[:60]] += 1
-
-    event.listen(engine(), "before_cursor_execute", note)
-    try:
-        yield found
-    finally:
-        event.remove(engine(), "before_cursor_execute", note)
 
 
 def statements_of_a_pull(world: World, key: str) -> int:
