@@ -51,6 +51,7 @@ def halt_until_judged(connection: Connection, event: Any) -> None:
     misses, the settling that follows finds, which also lifts what turns out to be good. Until then the halt
     has no causes, if no scope covers it.
     """
+    _told.publication = None
     try:
         with connection.begin_nested():
             if not connection.scalar(select(_A_CORD_IS_OPEN)):
@@ -118,6 +119,20 @@ class _OneWaits:
 _one = _OneWaits()
 
 
+class _Told(threading.local):
+    """
+    The publication that this thread has settled since it last wrote an event.
+
+    Airflow tells of a publication event by event, in the thread that has committed all of them before: the
+    first look sees them all, and a look for each of a thousand partitions would take hours.
+    """
+
+    publication: tuple[str | None, str | None, str | None, int | None] | None = None
+
+
+_told = _Told()
+
+
 def published(event: AssetEvent) -> None:
     """
     Settle what the publication changes, if it concerns an open cord at all.
@@ -126,11 +141,13 @@ def published(event: AssetEvent) -> None:
     task emitted is left to the sweeper: Airflow tells of it before it commits (``AssetManager.
     register_asset_change`` without ``callback_sink``), when it could be neither seen nor waited for.
     """
-    if event.source_run_id is None:
+    publication = (event.source_dag_id, event.source_task_id, event.source_run_id, event.source_map_index)
+    if event.source_run_id is None or publication == _told.publication:
         return
     try:
         if in_transaction(lambda session: _concerns_a_cord(event, session)):
             _one.settle()
+            _told.publication = publication
     except Exception:  # see above
         log.exception("A publication of %s could not be settled; the sweeper will", event.asset.name)
 

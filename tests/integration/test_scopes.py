@@ -9,7 +9,7 @@ import pytest
 from airflow.utils.session import create_session
 from sqlalchemy import select, text
 
-from airflow_lean_provider.brake import report, sweep, switch
+from airflow_lean_provider.brake import publication, report, settle, sweep, switch
 from airflow_lean_provider.brake.errors import BadRequest
 from airflow_lean_provider.brake.pull import preview, pull
 from airflow_lean_provider.brake.release import end_scope
@@ -59,6 +59,34 @@ def test_a_pattern_may_fit_nothing_yet(chain: World) -> None:
     chain.release(cord, "false_alarm")
     assert chain.play() == ONCE
     assert report.of_cord(cord)["state"] == "closed"
+
+
+def test_many_keys_that_one_task_publishes_are_settled_together(
+    chain: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow tells of each key alone, after all of them; a look for each would take hours for a thousand."""
+    looks: list[float | None] = []
+
+    def noted(timeout: float | None = None) -> bool:
+        looks.append(timeout)
+        return settle.settle(timeout)
+
+    monkeypatch.setattr(publication, "settle", noted)
+    cover(chain, pattern="p*")
+    for run in ("first", "second"):
+        keys = [f"p-{run}-{n}" for n in range(20)]
+        chain.trigger("ingest", run)
+        chain.start_runs()
+        chain.schedule()
+        chain.queue()
+        work = chain.take("ingest", run)
+        assert chain.run(work) == 200
+        looks.clear()
+        assert chain.succeed(work, keys=keys) == 204
+        assert len(looks) == 1
+        assert chain.halted() >= {("orders", key) for key in keys}
+        assert chain.play() == {}
+        assert all(chain.is_held("cleaning", key) for key in keys)
 
 
 def test_what_is_published_later_is_halted_before_anybody_settles(
