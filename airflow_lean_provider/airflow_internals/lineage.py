@@ -103,11 +103,12 @@ def producing_runs(partitions: Collection[Partition], *, session: Session) -> se
     return runs
 
 
-def published_keys(asset: int, *, session: Session) -> set[str | None]:
-    """Return the partition keys that were ever published for the asset."""
+def first_published(asset: int, *, session: Session) -> dict[str | None, datetime]:
+    """Return the partition keys that were ever published for the asset, with when each was first."""
     key = AssetEvent.partition_key
-    found = select(key, LENGTH_OF_KEY).where(AssetEvent.asset_id == asset).distinct()
-    return set(session.scalars(found))
+    first = select(key, LENGTH_OF_KEY, func.min(AssetEvent.timestamp))
+    rows = session.execute(first.where(AssetEvent.asset_id == asset).group_by(key, LENGTH_OF_KEY))
+    return {key: at for key, _, at in rows}
 
 
 def publications_of_run(run: Run, *, session: Session) -> list[Publication]:

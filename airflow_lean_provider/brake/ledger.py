@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from airflow_lean_provider.brake.scene import Scene
-    from airflow_lean_provider.rules.debts import Group
     from airflow_lean_provider.rules.facts import Cause, Run, RunFacts
     from airflow_lean_provider.rules.plan import Plan, RunPlan
 
@@ -123,7 +122,6 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
 
     :param acted: the runs that were changed in this step: events are absorbed into them anew from now on
     """
-    reading_again = _groups_that_read_again(plan, scene)
     last_bad = _last_bad_reads(plan, scene)
     done: list[Run] = []
     for run in scene.affected.keys() - plan.runs.keys():
@@ -145,7 +143,7 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
         row.saw = _saw(plan, run, run_plan)
         row.consumed = [list(p) for p in sorted(known.consumed | _inherited(plan, known), key=str)]
         row.absorbs = (
-            known.origin is Origin.ASSETS and not known.shape.advisory and known.group in reading_again
+            known.origin is Origin.ASSETS and not known.shape.advisory and _reads_again(plan, run_plan, known)
         )
         if row.waits_since is None or run in acted or last_bad.get(run, row.waits_since) > row.waits_since:
             row.waits_since = now()
@@ -196,14 +194,10 @@ def _last_bad_reads(plan: Plan, scene: Scene) -> dict[Run, datetime]:
     return found
 
 
-def _groups_that_read_again(plan: Plan, scene: Scene) -> set[Group]:
-    """Return the groups of runs one of which will read, or may owe once the cords are released."""
-    found = {group for group, account in plan.accounts.items() if account.owed}
-    for run, run_plan in plan.runs.items():
-        waits = run_plan.let_go or run_plan.labels & {Label.HELD, Label.STOPPED}
-        if waits or run_plan.may_owe:
-            found.add(scene.facts.runs[run].group)
-    return found
+def _reads_again(plan: Plan, run_plan: RunPlan, run: RunFacts) -> bool:
+    """Tell whether the run will read, owes, or may owe once the cords are released."""
+    waits = run_plan.let_go or bool(run_plan.labels & {Label.HELD, Label.STOPPED})
+    return waits or run_plan.may_owe or run.run in plan.accounts[run.group].owing_runs
 
 
 def _saw(plan: Plan, run: Run, run_plan: RunPlan) -> list[Any]:

@@ -83,7 +83,7 @@ def preview(scope: Scope, *, severity: Severity | None = None) -> Preview:
 
         def suppose(facts: Facts, versions: Mapping[Partition, Sequence[Version]]) -> list[Halt]:
             was_withdrawn = facts.went_with or any(h.outcome is Outcome.WITHDRAWN for h in facts.halts)
-            withdrawn = judge(facts).withdrawn if was_withdrawn else {}
+            withdrawn = judge(facts).presence.withdrawn if was_withdrawn else {}
             meant[:] = [find_meant(named, scope, versions, withdrawn)]
             return [_supposed(target, chosen, moment) for target in meant[0].targets]
 
@@ -131,7 +131,7 @@ def pull(
                 return Pulled(existing, settled=False, existed=True)
         named = find_named(scope, session=session)
         judgement = look(session, also=named.partitions).judgement
-        meant = find_meant(named, scope, judgement.versions, judgement.withdrawn)
+        meant = find_meant(named, scope, judgement.versions, judgement.presence.withdrawn)
         if permitted is not None and not meant.assets.keys() <= set(permitted):
             raise Conflict("run", "has published another asset meanwhile; ask again")
         moment = now()

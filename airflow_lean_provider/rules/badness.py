@@ -6,6 +6,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_lean_provider.rules.absence import (
+    Presence,
+    moments_of_endings,
+    withdrawals,
+    withdrawn,
+    withdrawn_likewise,
+)
 from airflow_lean_provider.rules.facts import (
     Cause,
     Ending,
@@ -45,7 +52,7 @@ class Judgement:
     :param sights: for each try that saw a bad version, the versions
     :param bad_partitions: the partitions that may not be read, with the causes of each
     :param absent: the withdrawn partitions
-    :param withdrawn: when each partition was withdrawn that ever was, though it may have been published since
+    :param presence: when there was something to read
     :param newly_gone: what is found to have gone with what it was made from, which nobody has kept yet
     :param endings: how each cause ended, None while it is open
     :param ended: when each cause ended that a cord has
@@ -57,7 +64,7 @@ class Judgement:
     sights: Mapping[Try, frozenset[str]]
     bad_partitions: Mapping[Partition, frozenset[Cause]]
     absent: frozenset[Partition]
-    withdrawn: Mapping[Partition, frozenset[datetime]]
+    presence: Presence
     newly_gone: Mapping[Partition, datetime]
     endings: Mapping[Cause, Outcome | None]
     ended: Mapping[Cause, datetime]
@@ -75,17 +82,18 @@ def judge(facts: Facts, versions: Mapping[Partition, tuple[Version, ...]] | None
     named = _bad_by_themselves(facts, versions, endings)
     reading = Reading(facts)
     gone: dict[Partition, set[datetime]] = defaultdict(set)
-    for partition, moment in _withdrawals(facts):
+    for partition, moment in withdrawals(facts):
         gone[partition].add(moment)
+    presence = Presence(versions, gone, facts.first_published)
     while True:
         bad, seen, sights = _spread(facts, versions, named, gone, reading)
-        likewise = _withdrawn_likewise(facts, versions, bad, gone, reading)
+        likewise = withdrawn_likewise(facts, versions, bad, presence, reading)
         more = {partition: since for partition, since in likewise.items() if since not in gone[partition]}
         if not more:
             break
         for partition, since in more.items():
             gone[partition].add(since)
-    absent = frozenset(likewise.keys() | _withdrawn(facts, versions).keys())
+    absent = frozenset(likewise.keys() | withdrawn(facts, versions).keys())
     newly = {p: since for p, since in likewise.items() if since not in facts.went_with.get(p, ())}
     return Judgement(
         versions=versions,
@@ -94,10 +102,10 @@ def judge(facts: Facts, versions: Mapping[Partition, tuple[Version, ...]] | None
         sights=sights,
         bad_partitions=_bad_partitions(facts, versions, bad, absent),
         absent=absent,
-        withdrawn={partition: frozenset(moments) for partition, moments in gone.items()},
+        presence=presence,
         newly_gone=newly,
         endings=endings,
-        ended=_ended(facts),
+        ended=moments_of_endings(facts),
         reading=reading,
     )
 
@@ -314,111 +322,6 @@ def _bad_partitions(
             if cause not in found.get(halt.partition, ()):
                 found[halt.partition] = _joined(found.get(halt.partition), frozenset((cause,)))
     return found
-
-
-def _withdrawn(facts: Facts, versions: Mapping[Partition, tuple[Version, ...]]) -> dict[Partition, datetime]:
-    """Return what is known to have been withdrawn, and was not published since, with the moment."""
-    open_roots = _open_roots(facts)
-    return {
-        partition: moment
-        for partition, moment in _withdrawals(facts)
-        if partition not in open_roots
-        and not any(v.complete and v.at > moment for v in versions.get(partition, ()))
-    }
-
-
-def _withdrawals(facts: Facts) -> list[tuple[Partition, datetime]]:
-    by_cords = [(h.partition, h.ended) for h in facts.halts if h.outcome is Outcome.WITHDRAWN and h.ended]
-    return by_cords + [(p, moment) for p, moments in facts.went_with.items() for moment in moments]
-
-
-def _ended(facts: Facts) -> dict[Cause, datetime]:
-    return {Cause(h.cord, h.partition): h.ended for h in facts.halts if h.ended is not None}
-
-
-def _open_roots(facts: Facts) -> set[Partition]:
-    return {h.partition for h in facts.halts if h.outcome is None and h.severity is Severity.STOP}
-
-
-def _withdrawn_likewise(
-    facts: Facts,
-    versions: Mapping[Partition, tuple[Version, ...]],
-    bad: Mapping[str, frozenset[Cause]],
-    gone: Mapping[Partition, Collection[datetime]],
-    reading: Reading,
-) -> dict[Partition, datetime]:
-    """Return what was made from withdrawn partitions alone, with since when it is absent."""
-    withdrawn = _withdrawn(facts, versions)
-    absent = dict(withdrawn)
-    likewise: dict[Partition, datetime] = {}
-    ended = _ended(facts)
-    open_roots = _open_roots(facts)
-    candidates = {
-        partition: last
-        for partition, found in versions.items()
-        if gone and partition not in open_roots
-        if (last := current(found)) is not None and last.id in bad
-        if all(cause in ended for cause in bad[last.id] if cause.cord)
-    }
-    grown = True
-    while grown:
-        grown = False
-        for partition in candidates.keys() - likewise.keys():
-            last = candidates[partition]
-            run = facts.runs.get(last.run) if last.run is not None else None
-            read = [reading.of_what_there_is(versions, run, t) for t in _makers(last, run)] if run else []
-            if not read or not all(read):
-                continue
-            sources = frozenset().union(*read)
-            known_bad = max((ended[cause] for cause in bad[last.id] if cause.cord), default=last.at)
-            since = (
-                max(absent[p] for p in sources)
-                if sources <= absent.keys()
-                else last_absence(sources, gone, versions, since=last.at)
-            )
-            if since is not None and all(
-                was_absent(p, max(since, known_bad), gone, versions) for p in sources
-            ):
-                absent[partition] = likewise[partition] = since
-                grown = True
-    return likewise
-
-
-def last_absence(
-    partitions: Collection[Partition],
-    gone: Mapping[Partition, Collection[datetime]],
-    versions: Mapping[Partition, Collection[Version]],
-    since: datetime | None = None,
-) -> datetime | None:
-    """
-    Return when last all of the partitions were withdrawn, from ``since`` on; None if they never were.
-
-    :param gone: when each partition was withdrawn that ever was
-    """
-    moments = {m for p in partitions for m in gone.get(p, ()) if since is None or m >= since}
-    return max(
-        (m for m in moments if all(was_absent(p, m, gone, versions) for p in partitions)), default=None
-    )
-
-
-def was_absent(
-    partition: Partition,
-    at: datetime,
-    gone: Mapping[Partition, Collection[datetime]],
-    versions: Mapping[Partition, Collection[Version]],
-) -> bool:
-    """Tell whether the partition was withdrawn by then, and not published since that."""
-    withdrawn = max((m for m in gone.get(partition, ()) if m <= at), default=None)
-    return withdrawn is not None and not any(
-        v.complete and withdrawn < v.at <= at for v in versions.get(partition, ())
-    )
-
-
-def _makers(version: Version, run: RunFacts) -> set[str]:
-    """Return the tasks that wrote the version or, if it is half-written, may have begun to."""
-    return {attempt.task.task_id for attempt in version.contributors} or {
-        task.task_id for task in run.tasks if version.partition in run.outlets(task.task_id)
-    }
 
 
 def ended_of_itself(execution: Execution) -> bool:

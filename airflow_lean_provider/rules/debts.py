@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from airflow_lean_provider.rules.absence import had_nothing_to_read, not_forgiven, reads_only_absent
 from airflow_lean_provider.rules.badness import Judgement, ended_of_itself
 from airflow_lean_provider.rules.facts import (
     Cause,
@@ -18,12 +19,7 @@ from airflow_lean_provider.rules.facts import (
     Task,
     TaskState,
 )
-from airflow_lean_provider.rules.starts import (
-    bad_reads,
-    had_nothing_to_read,
-    not_forgiven,
-    reads_only_absent,
-)
+from airflow_lean_provider.rules.starts import bad_reads
 
 Group = tuple[str, str]
 Instance = tuple[str, int]
@@ -222,11 +218,12 @@ def _runs_with_unread_events(
     judgement: Judgement, members: list[RunFacts], instance: Instance, history: list[Execution]
 ) -> set[Run]:
     """
-    D4, second half: an absorbed event is newer than the instance's last execution, and nobody has paid.
+    D4, second half: an absorbed event is newer than the instance's last execution, and nobody has read it.
 
-    Who has nothing left to read owes nothing for it either, nor does what a person has marked.
+    Whoever has, and saw something bad, owes for that. Who has nothing left to read owes nothing for the event
+    either, nor does what a person has marked.
     """
-    paid = max((e.started for e in history if _pays(e, judgement)), default=None)
+    paid = max((e.started for e in history if _ended_well(e)), default=None)
     unread = set()
     for member in members:
         if not member.absorbed or reads_only_absent(judgement, member, instance[0]):
@@ -241,12 +238,8 @@ def _runs_with_unread_events(
     return unread
 
 
-def _pays(execution: Execution, judgement: Judgement) -> bool:
-    """It has looked at good data, even if it found nothing to do there and skipped itself."""
-    return _ended_well(execution) and execution.attempt not in judgement.seen
-
-
 def _ended_well(execution: Execution) -> bool:
+    """It has looked at the data, even if it found nothing to do there and skipped itself."""
     return execution.ending in (Ending.SUCCESS, Ending.SKIPPED)
 
 

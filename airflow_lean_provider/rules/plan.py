@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from airflow_lean_provider.rules.absence import had_nothing_to_read, not_forgiven, reads_only_absent
 from airflow_lean_provider.rules.badness import Judgement, ended_of_itself, judge
 from airflow_lean_provider.rules.debts import Account, Group, accounts
 from airflow_lean_provider.rules.facts import (
@@ -22,14 +23,7 @@ from airflow_lean_provider.rules.facts import (
     Task,
     TaskState,
 )
-from airflow_lean_provider.rules.starts import (
-    alive,
-    bad_reads,
-    had_nothing_to_read,
-    may_start,
-    not_forgiven,
-    reads_only_absent,
-)
+from airflow_lean_provider.rules.starts import alive, bad_reads, may_start
 from airflow_lean_provider.rules.versions import current
 
 if TYPE_CHECKING:

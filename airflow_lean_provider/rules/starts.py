@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_lean_provider.rules.badness import last_absence, was_absent
-from airflow_lean_provider.rules.facts import Ending, Outcome
+from airflow_lean_provider.rules.facts import Ending
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from airflow_lean_provider.rules.badness import Judgement
-    from airflow_lean_provider.rules.facts import Cause, Execution, Facts, Partition, Run, RunFacts, Task
+    from airflow_lean_provider.rules.facts import Execution, Facts, Partition, Run, Task
 
 
 def bad_reads(judgement: Judgement, run: Run, task_id: str) -> frozenset[Partition]:
@@ -57,43 +54,3 @@ def forbidden_reads(facts: Facts, judgement: Judgement, run: Run, task_id: str) 
 def alive(facts: Facts, task: Task) -> bool:
     """Tell whether the process of a try of it that the brake stopped may still live."""
     return any(attempt.task == task and facts.now < gone for attempt, gone in facts.survivors.items())
-
-
-def had_nothing_to_read(
-    judgement: Judgement, run: RunFacts, task_id: str, since: datetime | None = None
-) -> datetime | None:
-    """Return when last all that the task reads was withdrawn, from ``since`` on; None if it never was."""
-    read = judgement.reading.of_what_there_is(judgement.versions, run, task_id)
-    return last_absence(read, judgement.withdrawn, judgement.versions, since)
-
-
-def not_forgiven(judgement: Judgement, run: RunFacts, execution: Execution) -> frozenset[Cause]:
-    """
-    Return the causes of what the execution saw, without those that have been forgiven.
-
-    Once all that it reads is withdrawn, what has ended by then is forgiven, and what was half-written; so is
-    what ends as withdrawn while there is nothing to read.
-    """
-    seen = judgement.seen.get(execution.attempt, frozenset())
-    if not seen:
-        return seen
-    read = judgement.reading.of_what_there_is(judgement.versions, run, execution.task.task_id)
-    gone, versions, ended = judgement.withdrawn, judgement.versions, judgement.ended
-    forgiven = last_absence(read, gone, versions, execution.started)
-    if forgiven is None:
-        return seen
-    return frozenset(
-        cause
-        for cause in seen
-        if cause.cord
-        and (cause not in ended or ended[cause] > forgiven)
-        and not (
-            judgement.endings.get(cause) is Outcome.WITHDRAWN
-            and all(was_absent(p, ended[cause], gone, versions) for p in read)
-        )
-    )
-
-
-def reads_only_absent(judgement: Judgement, run: RunFacts, task_id: str) -> bool:
-    """Tell whether the task reads something, and all of that is withdrawn."""
-    return judgement.reading.reads_only(judgement.absent, judgement.versions, run, task_id)

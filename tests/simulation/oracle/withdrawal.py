@@ -30,7 +30,7 @@ def withdraw(facts: Facts, before: State, partition: PartitionId | None) -> set[
             if version.withdrawn is None and version.last_write is not None:
                 version.withdrawn = facts.now
     for execution in facts.executions:
-        if gone and facts.is_absent_for(execution):
+        if facts.is_absent_for(execution):
             execution.forgiven = facts.now
     stopping = [each.task for each in facts.open_executions() if each.stopped is not None]
     held = [task for task in {*facts.waiting(), *stopping} if before.forbids(task)]

@@ -138,6 +138,24 @@ class TestWhoOwes:
         world.publishes("raw", at=6)
         assert world.owed(run) == set()
 
+    def test_what_is_fixed_while_there_is_nothing_to_read_is_forgiven(self, world: World) -> None:
+        """Two cords, two hops apart: the nearer one is withdrawn; its next event makes a run of its own."""
+        tainted(world)
+        reader = tainted(world, "report", start=2.6)
+        near, far = world.pulls("clean", at=4), world.pulls("raw", at=5)
+        world.releases(near, WITHDRAWN, at=6)
+        world.releases(far, FIXED, at=7)
+        world.publishes("clean", at=8)
+        assert world.owed(reader) == set()
+
+    def test_what_is_first_published_after_the_withdrawal_was_nothing_to_read(self, world: World) -> None:
+        """A task had nothing but the hour that was withdrawn, the asset beside it had never been there."""
+        run = tainted(world)
+        world.has_inlet(run, "make", "rates")
+        world.releases(world.pulls("raw", at=4), WITHDRAWN, at=5)
+        world.publishes("rates", at=6)
+        assert world.owed(run) == set()
+
     def test_a_cord_that_ends_as_fixed_after_the_withdrawal_makes_a_debt(self, world: World) -> None:
         """Two cords on one hour: it is withdrawn, then called fixed as it stands, and is there again."""
         run = tainted(world)
@@ -195,6 +213,20 @@ class TestWhoOwes:
         by_hand = world.run("clean", origin=Origin.PERSON)
         world.executes(by_hand, start=7, end=8)
         assert world.owed(run) == set()
+
+    def test_an_absorbed_event_was_read_by_who_saw_what_a_later_cord_named(self, world: World) -> None:
+        """The next cord is a debt of its own: the event of the last incident is not owed again."""
+        run = tainted(world)
+        cord = world.pulls("raw", at=4)
+        world.publishes("raw", at=5)
+        world.absorbs(run, at=5)
+        world.releases(cord, FIXED, at=6)
+        by_hand = world.run("clean", origin=Origin.PERSON)
+        world.executes(by_hand, start=7, end=8)
+        later = world.pulls("raw", at=9)
+        assert world.owed(run) == set()
+        world.releases(later, FIXED, at=10)
+        assert world.payer(run) == by_hand
 
     def test_an_instance_that_no_longer_exists_owes_nothing(self, world: World) -> None:
         """An instance that no longer exists owes nothing."""
