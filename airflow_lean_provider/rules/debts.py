@@ -161,9 +161,9 @@ class _Books:
         )
 
     def _counts(self, execution: Execution, orphans: set[Run]) -> bool:
-        """What a person has marked owes nothing, nor does a run whose triggering task runs again."""
-        run = execution.task.run
-        return run not in orphans and execution.task not in self._facts.runs[run].marked
+        """What a person has marked owes nothing, nor what is gone, nor a run whose triggering task runs again."""
+        run = self._facts.runs[execution.task.run]
+        return run.run not in orphans and _may_run_again(execution.task, run)
 
     def _is_superseded_child(self, run: RunFacts) -> bool:
         """D5: the task that triggered the run owes, was killed and will run again, or has run again since."""
@@ -221,14 +221,14 @@ def _runs_with_unread_events(
     D4, second half: an absorbed event is newer than the instance's last execution, and nobody has read it.
 
     Whoever has, and saw something bad, owes for that. Who has nothing left to read owes nothing for the event
-    either, nor does what a person has marked.
+    either, nor does what a person has marked, nor what is gone.
     """
     paid = max((e.started for e in history if _ended_well(e)), default=None)
     unread = set()
     for member in members:
         if not member.absorbed or reads_only_absent(judgement, member, instance[0]):
             continue
-        if Task(*member.run, *instance) in member.marked:
+        if not _may_run_again(Task(*member.run, *instance), member):
             continue
         mine = [e.started for e in history if e.task.run == member.run]
         newest = max(member.absorbed)
@@ -236,6 +236,10 @@ def _runs_with_unread_events(
         if mine and max(mine) < newest and (paid is None or paid < newest) and forgiven is None:
             unread.add(member.run)
     return unread
+
+
+def _may_run_again(task: Task, run: RunFacts) -> bool:
+    return task not in run.marked and run.tasks.get(task) is not TaskState.REMOVED
 
 
 def _ended_well(execution: Execution) -> bool:

@@ -235,6 +235,15 @@ class TestWhoOwes:
         world.releases(world.pulls("raw", at=4), FIXED, at=5)
         assert world.owed(run) == set()
 
+    def test_nor_does_it_where_another_run_of_the_key_still_has_it(self, world: World) -> None:
+        """Its Dag has the task no more: nobody will ever run it in that run."""
+        world.executes(world.run("clean"), start=0.2, end=0.5)
+        run = tainted(world)
+        world.is_now(world.task(run), TaskState.REMOVED)
+        world.absorbs(run, at=4.5)
+        world.releases(world.pulls("raw", at=4.7), FIXED, at=5)
+        assert world.owed(run) == set()
+
     def test_only_the_instances_that_saw_it(self, world: World) -> None:
         """A debt of (Dag, key, task instance)."""
         bad = world.publishes("raw", at=2)
