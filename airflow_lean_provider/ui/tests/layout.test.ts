@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 
 import type { Graph, GraphNode } from "../src/api/types";
-import { fold, layOut, NODE, SINGLY } from "../src/lib/layout";
+import { curve, fold, layOut, NODE, SINGLY } from "../src/lib/layout";
 
 const NO_RUNS = { held: 0, stopped: 0, tainted: 0, owes: 0, repairing: 0, starting: 0, superseded: 0, repair_failed: 0, asks: 0 };
 
@@ -53,6 +53,13 @@ it("places hops from left to right, none upon another", () => {
       if (a !== b) expect(Math.abs(a.x - b.x) >= NODE.width || Math.abs(a.y - b.y) >= NODE.height).toBe(true);
     }
   }
+});
+
+it("draws lines from side to side, and leaves one that leads back as it was laid", () => {
+  const half = NODE.width / 2;
+  const [left, right] = [{ x: 100, y: 50 }, { x: 500, y: 90 }];
+  expect(curve(left, right, [left, right])).toBe(`M${100 + half} 50C300 50 300 90 ${500 - half} 90`);
+  expect(curve(right, left, [{ x: 412, y: 80 }, { x: 300, y: 70 }, { x: 188, y: 60 }])).toBe("M412 80L300 70L188 60");
 });
 
 it("lays out 500 unfolded nodes in a moment", () => {

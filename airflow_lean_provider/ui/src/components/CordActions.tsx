@@ -7,6 +7,9 @@ import { Problem } from "./basics";
 import { Dialogue } from "./Dialogue";
 import { ReleaseDialog } from "./ReleaseDialog";
 
+/** Narrow enough on a phone for three buttons beside each other. */
+const PADDING = { base: 2.5, sm: 3.5 };
+
 type Step = "repair" | "release" | "edit" | "raise" | undefined;
 
 /** What the caller may do to a cord, and nothing else. */
@@ -21,21 +24,22 @@ export function CordActions({ cord, everything, onDone }: { readonly cord: Cord;
       <HStack gap={2} wrap="wrap">
         {acknowledge ? (
           <Button
+            colorPalette="brand"
             loading={acknowledging.busy}
             onClick={() => void acknowledging.act(`/cords/${cord.cord_id}/acknowledge`)}
+            px={PADDING}
             size="sm"
-            variant="outline"
           >
             I am on it
           </Button>
         ) : null}
         {repair ? (
-          <Button onClick={() => setStep("repair")} size="sm" variant="outline">
+          <Button onClick={() => setStep("repair")} px={PADDING} size="sm" variant="outline">
             Repair
           </Button>
         ) : null}
         {release ? (
-          <Button onClick={() => setStep("release")} size="sm" variant="outline">
+          <Button onClick={() => setStep("release")} px={PADDING} size="sm" variant="outline">
             Release
           </Button>
         ) : null}

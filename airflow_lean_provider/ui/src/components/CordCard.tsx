@@ -24,9 +24,12 @@ export function CordCard({ cord, onDone }: { readonly cord: Cord; readonly onDon
         <Stack flex={1} gap={1.5} minW={0} width="100%">
           <HStack align="baseline" columnGap={3} wrap="wrap">
             <Severity cord={cord} />
-            <Heading as="h3" size="sm">
-              <Assets cord={cord} />
+            <Heading as="h3" size="md">
+              <ToCord id={cord.cord_id} />
             </Heading>
+            <Box fontWeight="medium">
+              <Assets cord={cord} />
+            </Box>
           </HStack>
           <Text fontSize="md" lineClamp={3} overflowWrap="anywhere">
             {cord.reason}
@@ -35,10 +38,9 @@ export function CordCard({ cord, onDone }: { readonly cord: Cord; readonly onDon
           <CountTags counts={cord.runs} none={cord.state === "closed" ? undefined : "No run has read it or waits for it."} />
           <Repairing cord={cord} />
         </Stack>
-        <Stack align={{ base: "start", md: "end" }} flexShrink={0} gap={2}>
-          <ToCord id={cord.cord_id} />
+        <Box flexShrink={0}>
           <CordActions cord={cord} onDone={onDone} />
-        </Stack>
+        </Box>
       </Stack>
     </Box>
   );

@@ -28,7 +28,7 @@ export function Downstream({ graph, height = "26rem" }: { readonly graph: Graph;
   if (graph.nodes.length === 0) return <Text color="fg.muted">Nothing lies downstream.</Text>;
   return (
     <Box borderRadius="md" borderWidth={1}>
-      <HStack bg="bg.subtle" borderBottomWidth={1} gap={3} justify="space-between" px={3} py={1.5} wrap="wrap">
+      <HStack bg="bg.muted" borderBottomWidth={1} gap={3} justify="space-between" px={3} py={1.5} wrap="wrap">
         <HStack gap={3} wrap="wrap">
           {states.map((state) => (
             <HStack fontSize="xs" gap={1} key={state}>
@@ -59,7 +59,7 @@ export function Downstream({ graph, height = "26rem" }: { readonly graph: Graph;
       <Box aria-label="Downstream graph" maxH={height} overflow="auto" ref={frame} role="region" tabIndex={0}>
         <Box height={`${layout.height * scale}px`} position="relative" width={`${layout.width * scale}px`}>
           <Box height={`${layout.height}px`} position="absolute" transform={`scale(${scale})`} transformOrigin="0 0" width={`${layout.width}px`}>
-            <Box aria-hidden="true" asChild color="border.emphasized" position="absolute">
+            <Box aria-hidden="true" asChild color="fg.subtle" position="absolute">
               <svg height={layout.height} width={layout.width}>
                 <defs>
                   <marker id="andon-arrow" markerHeight="7" markerWidth="7" orient="auto" refX="6" refY="3.5">
@@ -67,14 +67,7 @@ export function Downstream({ graph, height = "26rem" }: { readonly graph: Graph;
                   </marker>
                 </defs>
                 {layout.edges.map((edge) => (
-                  <polyline
-                    fill="none"
-                    key={edge.id}
-                    markerEnd="url(#andon-arrow)"
-                    points={edge.points.map((p) => `${p.x},${p.y}`).join(" ")}
-                    stroke="currentColor"
-                    strokeWidth="1.5"
-                  />
+                  <path d={edge.path} fill="none" key={edge.id} markerEnd="url(#andon-arrow)" stroke="currentColor" strokeWidth="1.5" />
                 ))}
               </svg>
             </Box>
@@ -146,11 +139,11 @@ function Node({ node, unfold }: { readonly node: Placed; readonly unfold: (id: s
 function sayOf({ kind, members: [node], state }: Placed): string {
   if (kind === "asset") {
     return node.bad_partitions > 0 && node.bad_partitions < node.partitions
-      ? `${node.bad_partitions} of ${count(node.partitions, "partition")} bad`
+      ? `${node.bad_partitions.toLocaleString("en")} of ${count(node.partitions, "partition")} bad`
       : `${count(node.partitions, "partition")}, ${STATES[state].text}`;
   }
   const parts = (Object.keys(LABELS) as (keyof typeof LABELS)[])
     .filter((label) => node.runs[label] > 0)
-    .map((label) => `${node.runs[label]} ${LABELS[label].text}`);
+    .map((label) => `${node.runs[label].toLocaleString("en")} ${LABELS[label].text}`);
   return parts.length > 0 ? parts.join(", ") : "no run yet";
 }

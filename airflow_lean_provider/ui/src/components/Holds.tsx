@@ -1,5 +1,5 @@
 import { NativeSelect, Stack, Text } from "@chakra-ui/react";
-import { useRef, useState } from "react";
+import { type ReactNode, useRef, useState } from "react";
 
 import { pathWith } from "../api/client";
 import type { Hold, Holds as Found } from "../api/types";
@@ -11,11 +11,13 @@ const SIZE = 25;
 
 /** The runs that open cords concern: what is said of each, since when and because of what. */
 export function Holds({
+  besides,
   every,
   none,
   query,
   showDag,
 }: {
+  readonly besides?: ReactNode;
   readonly every: (found: Found | undefined) => number;
   readonly none: string;
   readonly query: Record<string, string | number>;
@@ -23,11 +25,12 @@ export function Holds({
 }) {
   const [page, setPage] = useState(0);
   const [label, setLabel] = useState("");
-  const found = useLoad<Found>(pathWith("/holds", { ...query, label, limit: SIZE, offset: page * SIZE, order_by: "since" }), every);
+  const found = useLoad<Found>(pathWith("/holds", { ...query, label, limit: SIZE, offset: page * SIZE, order_by: "partition_key" }), every);
   const choice = useRef(false);
   choice.current ||= (found.data?.total_entries ?? 0) > 1;
   return (
     <>
+      {(found.data?.total_entries ?? 0) > 0 ? besides : null}
       <NativeSelect.Root hidden={!choice.current} mb={2} size="sm" width="12rem">
         <NativeSelect.Field
           aria-label="Runs in which state"
@@ -46,18 +49,20 @@ export function Holds({
         </NativeSelect.Field>
         <NativeSelect.Indicator />
       </NativeSelect.Root>
-      <Shown found={found} none={label === "" ? none : `None is ${labelled(label).text}.`} onPage={setPage} page={page} showDag={showDag} />
+      <Shown found={found} none={label === "" ? none : `None is ${labelled(label).text}.`} cordId={query.cord_id} onPage={setPage} page={page} showDag={showDag} />
     </>
   );
 }
 
 function Shown({
+  cordId,
   found: { data, error },
   none,
   onPage,
   page,
   showDag,
 }: {
+  readonly cordId: unknown;
   readonly found: Loaded<Found>;
   readonly none: string;
   readonly onPage: (page: number) => void;
@@ -90,7 +95,7 @@ function Shown({
                 </Text>
               </td>
               <td>
-                <Because hold={hold} />
+                <Because cordId={cordId} hold={hold} />
               </td>
               <td>
                 <Ago moment={hold.since} />
@@ -121,7 +126,7 @@ function Parts({ hold }: { readonly hold: Hold }) {
   );
 }
 
-function Because({ hold }: { readonly hold: Hold }) {
+function Because({ cordId, hold }: { readonly cordId: unknown; readonly hold: Hold }) {
   return (
     <Stack gap={0.5}>
       {hold.because.slice(0, 3).map((bad) => (
@@ -130,7 +135,7 @@ function Because({ hold }: { readonly hold: Hold }) {
           {bad.cord_id === null ? " (half-written by a stopped task)" : null}
         </Text>
       ))}
-      {hold.cords.map((cord) => (
+      {hold.cords.filter((cord) => cord.cord_id !== cordId).map((cord) => (
         <Text fontSize="sm" key={cord.cord_id}>
           <ToCord id={cord.cord_id} />
         </Text>

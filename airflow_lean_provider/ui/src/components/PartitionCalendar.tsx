@@ -95,7 +95,7 @@ export function PartitionCalendar({
                 disabled={keys.length === 0}
                 flexDirection="column"
                 gap={0}
-                height="2.6rem"
+                height="2.35rem"
                 key={index}
                 minW={0}
                 onClick={() => {

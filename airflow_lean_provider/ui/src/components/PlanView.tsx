@@ -21,7 +21,7 @@ export function PlanView({ plan }: { readonly plan: Plan }) {
         {concerned.length === 0 ? "No run has read this or is about to. " : ""}
         {plan.repair_task_seconds > 0 ? `The repair takes about ${duration(plan.repair_task_seconds)} of task time. ` : ""}
         {plan.covers_later === null ? "" : `Also covers ${plan.covers_later}. `}
-        {plan.owners.length > 0 ? `Concerns ${plan.owners.map((o) => `${o.owner} (${o.dags.join(", ")})`).join("; ")}. ` : ""}
+        {plan.owners.length > 0 ? `Owners to tell: ${plan.owners.map((o) => `${o.owner} (${o.dags.join(", ")})`).join("; ")}. ` : ""}
         {plan.hidden.dags > 0 ? `And ${count(plan.hidden.dags, "Dag")} that you may not see.` : ""}
       </Text>
       <Downstream graph={plan.graph} height="18rem" />

@@ -3,7 +3,7 @@ import { type ReactNode, useEffect, useState } from "react";
 import { Link as RouterLink } from "react-router-dom";
 
 import type { Counts } from "../api/types";
-import { ago, LABELS, labelled, type Palette, STATES } from "../lib/words";
+import { ago, LABELS, labelled, lasting, type Palette, STATES } from "../lib/words";
 
 export const HOME = "/plugin/andon";
 export const cordPath = (id: number): string => `${HOME}/cords/${id}`;
@@ -15,7 +15,7 @@ const runPath = (dagId: string, runId: string): string => `/dags/${segment(dagId
 
 export function To({ children, path }: { readonly children: ReactNode; readonly path: string }) {
   return (
-    <Link asChild color="fg.info" overflowWrap="break-word">
+    <Link asChild color="fg.info" overflowWrap="anywhere">
       <RouterLink to={path}>{children}</RouterLink>
     </Link>
   );
@@ -54,7 +54,12 @@ export const ToDag = ({ dagId }: { readonly dagId: string }) => (
 );
 
 /** A moment as people say it; the exact one is shown on demand. */
-export function Ago({ moment }: { readonly moment: string }) {
+export const Ago = ({ moment }: { readonly moment: string }) => <Told as={ago} moment={moment} />;
+
+/** How long something has gone on. */
+export const For = ({ moment }: { readonly moment: string }) => <Told as={lasting} moment={moment} />;
+
+function Told({ as, moment }: { readonly as: (moment: string) => string; readonly moment: string }) {
   const [, setTick] = useState(0);
   useEffect(() => {
     const timer = setInterval(() => setTick((n) => n + 1), 30_000);
@@ -62,7 +67,7 @@ export function Ago({ moment }: { readonly moment: string }) {
   }, []);
   return (
     <time dateTime={moment} title={new Date(moment).toLocaleString()}>
-      {ago(moment)}
+      {as(moment)}
     </time>
   );
 }
@@ -99,14 +104,19 @@ export function CountTags({ counts, none }: { readonly counts: Counts; readonly 
   const shown = (Object.keys(LABELS) as (keyof Counts)[]).filter((label) => counts[label] > 0);
   if (shown.length === 0) return none === undefined ? null : <Text color="fg.muted">{none}</Text>;
   return (
-    <HStack aria-label="Runs" as="ul" gap={1.5} listStyleType="none" wrap="wrap">
-      {shown.map((label) => (
-        <li key={label}>
-          <Tag palette={LABELS[label].palette} title={`Runs: ${LABELS[label].means}`}>
-            {counts[label].toLocaleString("en")} {LABELS[label].text}
-          </Tag>
-        </li>
-      ))}
+    <HStack align="baseline" gap={2}>
+      <Text aria-hidden="true" color="fg.muted" fontSize="sm">
+        Runs:
+      </Text>
+      <HStack aria-label="Runs" as="ul" gap={1.5} listStyleType="none" wrap="wrap">
+        {shown.map((label) => (
+          <li key={label}>
+            <Tag palette={LABELS[label].palette} title={`Runs: ${LABELS[label].means}`}>
+              {counts[label].toLocaleString("en")} {LABELS[label].text}
+            </Tag>
+          </li>
+        ))}
+      </HStack>
     </HStack>
   );
 }
@@ -158,15 +168,37 @@ export function Calm({ children, title }: { readonly children?: ReactNode; reado
   );
 }
 
-/** A table that scrolls by itself where the page is narrow. */
-export function Rows({ children, columns, label }: { readonly children: ReactNode; readonly columns: readonly ReactNode[]; readonly label: string }) {
+const CELL = "0.75rem";
+
+/** Where a table is narrow, each row is a block, and each cell has the name of its column before it. */
+const stacked = (columns: readonly string[]) => ({
+  "& thead": { clipPath: "inset(50%)", height: "1px", overflow: "hidden", position: "absolute", width: "1px" },
+  "&, & tbody, & tr, & td": { display: "block" },
+  "& tbody tr": { paddingBlock: "0.25rem" },
+  "& tbody tr:first-of-type": { borderTopWidth: 0 },
+  "& td": { minHeight: "2rem", overflowWrap: "anywhere", paddingBlock: "0.25rem", paddingInlineStart: "6.5rem", position: "relative" },
+  "& td::before": { color: "var(--chakra-colors-fg-muted)", insetInlineStart: CELL, position: "absolute" },
+  ...Object.fromEntries(columns.map((name, index) => [`& td:nth-of-type(${index + 1})::before`, { content: JSON.stringify(name) }])),
+});
+
+export function Rows({ children, columns, label }: { readonly children: ReactNode; readonly columns: readonly string[]; readonly label: string }) {
   return (
-    <Box aria-label={label} borderRadius="md" borderWidth={1} overflowX="auto" role="region" tabIndex={0}>
-      <Box as="table" css={{ "& th, & td": { padding: "0.5rem 0.75rem", textAlign: "start", verticalAlign: "top" }, "& tbody tr": { borderTopWidth: "1px" } }} fontSize="sm" minW="40rem" width="100%">
+    <Box aria-label={label} borderRadius="md" borderWidth={1} containerType="inline-size" overflowX="auto" role="region" tabIndex={0}>
+      <Box
+        as="table"
+        css={{
+          "& th, & td": { padding: `0.5rem ${CELL}`, textAlign: "start", verticalAlign: "top" },
+          "& th": { fontWeight: "semibold", whiteSpace: "nowrap" },
+          "& tbody tr": { borderTopWidth: "1px" },
+          "@container (width < 32rem)": stacked(columns),
+        }}
+        fontSize="sm"
+        width="100%"
+      >
         <Box as="thead" bg="bg.muted">
           <tr>
-            {columns.map((column, index) => (
-              <th key={index} scope="col">
+            {columns.map((column) => (
+              <th key={column} scope="col">
                 {column}
               </th>
             ))}

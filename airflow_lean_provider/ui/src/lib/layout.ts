@@ -21,7 +21,7 @@ export type Placed = Folded & { x: number; y: number };
 
 export type Layout = {
   nodes: Placed[];
-  edges: { id: string; points: { x: number; y: number }[] }[];
+  edges: { id: string; path: string }[];
   width: number;
   height: number;
 };
@@ -56,6 +56,24 @@ export function fold(graph: Graph, open: ReadonlySet<string> = new Set()): { nod
   return { nodes, edges: [...pairs.values()] };
 }
 
+type Point = { x: number; y: number };
+
+/** A line from the right side of a node to the left side of another; one that leads back is left as it was laid. */
+export function curve(from: Point, to: Point, laid: readonly Point[]): string {
+  if (to.x <= from.x) return `M${laid.map(({ x, y }) => `${x} ${y}`).join("L")}`;
+  const begin = { x: from.x + NODE.width / 2, y: from.y };
+  const end = { x: to.x - NODE.width / 2, y: to.y };
+  const between = laid.length > 3 ? laid.slice(1, -1) : [];
+  let last = begin;
+  let path = `M${begin.x} ${begin.y}`;
+  for (const next of [...between, end]) {
+    const middle = (last.x + next.x) / 2;
+    path += `C${middle} ${last.y} ${middle} ${next.y} ${next.x} ${next.y}`;
+    last = next;
+  }
+  return path;
+}
+
 /** Place the nodes from left to right, hop by hop. */
 export function layOut(graph: Graph, open?: ReadonlySet<string>): Layout {
   const { nodes, edges } = fold(graph, open);
@@ -68,7 +86,10 @@ export function layOut(graph: Graph, open?: ReadonlySet<string>): Layout {
   const { width = 0, height = 0 } = drawing.graph();
   return {
     nodes: nodes.map((node) => ({ ...node, x: drawing.node(node.id).x, y: drawing.node(node.id).y })),
-    edges: drawing.edges().map((edge) => ({ id: `${edge.v}>${edge.w}`, points: drawing.edge(edge).points })),
+    edges: drawing.edges().map((edge) => ({
+      id: `${edge.v}>${edge.w}`,
+      path: curve(drawing.node(edge.v), drawing.node(edge.w), drawing.edge(edge).points),
+    })),
     width: width || NODE.width,
     height: height || NODE.height,
   };

@@ -47,14 +47,22 @@ const UNITS: [number, string][] = [
   [60, "minute"],
 ];
 
-/** How long ago a moment was: `3 minutes ago`. */
-export function ago(moment: string, now = Date.now()): string {
+function since(moment: string, now: number): string | undefined {
   const seconds = Math.max(0, (now - Date.parse(moment)) / 1000);
   for (const [length, unit] of UNITS) {
-    if (seconds >= length) return `${count(Math.floor(seconds / length), unit)} ago`;
+    if (seconds >= length) return count(Math.floor(seconds / length), unit);
   }
-  return "just now";
+  return undefined;
 }
+
+/** How long ago a moment was: `3 minutes ago`. */
+export function ago(moment: string, now = Date.now()): string {
+  const time = since(moment, now);
+  return time === undefined ? "just now" : `${time} ago`;
+}
+
+/** How long it has been since a moment: `3 minutes`. */
+export const lasting = (moment: string, now = Date.now()): string => since(moment, now) ?? "less than a minute";
 
 /** How long something takes: `2 h 5 min`. */
 export function duration(seconds: number): string {

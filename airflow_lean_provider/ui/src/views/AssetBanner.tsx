@@ -22,7 +22,7 @@ function Banner({ id }: { readonly id: number }) {
   if (!troubled && !asset.may_pull) return null;
   const colour = asset.halted > 0 ? "red" : troubled ? "orange" : "gray";
   return (
-    <Box aria-label="Andon" as="section" className="andon" bg="bg.subtle" borderRadius="md" boxShadow="inset 4px 0 0 0 var(--shadow-color)" boxShadowColor={`${colour}.solid`} mb={2} px={4} py={2}>
+    <Box aria-label="Andon" as="section" className="andon" bg="bg.muted" borderRadius="md" boxShadow="inset 4px 0 0 0 var(--shadow-color)" boxShadowColor={`${colour}.solid`} mb={2} px={4} py={2}>
       <HStack columnGap={4} justify="space-between" wrap="wrap">
         <Text>
           {asset.halted > 0 ? `${count(asset.halted, "partition")} halted` : ""}

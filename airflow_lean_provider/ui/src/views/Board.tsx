@@ -4,10 +4,10 @@ import { useState } from "react";
 import { pathWith } from "../api/client";
 import type { Assets, Cords, Summary } from "../api/types";
 import { OFTEN, SELDOM, useLoad } from "../api/useLoad";
-import { Calm, Problem, Section, StateTag, ToAsset, Waiting } from "../components/basics";
+import { Calm, Problem, Section, Tag, ToAsset, Waiting } from "../components/basics";
 import { CordCard } from "../components/CordCard";
 import { PullDialog } from "../components/PullDialog";
-import { count } from "../lib/words";
+import { count, STATES } from "../lib/words";
 import { Lamp, lineText } from "./LineCard";
 
 /** What is stopped now, the most urgent first; and what once was. */
@@ -20,8 +20,12 @@ export function Board() {
   return (
     <Box className="andon" mx="auto" maxW="64rem" p={{ base: 3, md: 6 }} width="100%">
       <HStack justify="space-between" mb={4} wrap="wrap">
-        <HStack gap={3}>
-          {summary.data ? <Lamp line={summary.data.line} /> : null}
+        <HStack align="start" flex={1} gap={3} minW="14rem">
+          {summary.data ? (
+            <Box pt={2}>
+              <Lamp line={summary.data.line} />
+            </Box>
+          ) : null}
           <Box>
             <Heading as="h1" size="xl">
               {summary.data ? lineText(summary.data) : "Andon board"}
@@ -91,22 +95,15 @@ function Now({ line, reload }: { readonly line: Summary | undefined; readonly re
 function Troubled() {
   const { data } = useLoad<Assets>(pathWith("/assets", { troubled: true, limit: 50, order_by: "name" }), () => SELDOM);
   if (!data || data.assets.length === 0) return null;
+  const rootsFirst = [...data.assets].sort((a, b) => Number(b.halted > 0) - Number(a.halted > 0));
   return (
     <Section title="Assets with bad partitions">
       <Stack as="ul" gap={0} listStyleType="none">
-        {data.assets.map((asset) => (
+        {rootsFirst.map((asset) => (
           <HStack as="li" borderTopWidth={1} key={asset.asset_id} py={2} wrap="wrap">
             <ToAsset id={asset.asset_id} name={asset.name} />
-            {asset.halted > 0 ? (
-              <>
-                <StateTag state="halted" /> {asset.halted.toLocaleString("en")}
-              </>
-            ) : null}
-            {asset.bad > 0 ? (
-              <>
-                <StateTag state="bad" /> {asset.bad.toLocaleString("en")}
-              </>
-            ) : null}
+            {asset.halted > 0 ? <Tag palette={STATES.halted.palette}>{count(asset.halted, "partition")} halted</Tag> : null}
+            {asset.bad > 0 ? <Tag palette={STATES.bad.palette}>{count(asset.bad, "partition")} bad</Tag> : null}
           </HStack>
         ))}
       </Stack>

@@ -31,13 +31,15 @@ export function LineCard() {
   return (
     <Box aria-label="Andon" as="section" className="andon" borderRadius="md" borderWidth={1} mb={4} px={4} py={3}>
       <HStack columnGap={4} justify="space-between" rowGap={2} wrap="wrap">
-        <HStack gap={3}>
-          <Lamp line={data.line} />
-          <Heading as="h2" size="md">
-            {lineText(data)}
-          </Heading>
+        <HStack columnGap={6} rowGap={2} wrap="wrap">
+          <HStack gap={3}>
+            <Lamp line={data.line} />
+            <Heading as="h2" size="md">
+              {lineText(data)}
+            </Heading>
+          </HStack>
+          <CountTags counts={data.runs} />
         </HStack>
-        <CountTags counts={data.runs} />
         <To path={HOME}>Andon board</To>
       </HStack>
       {data.oldest === null ? null : (

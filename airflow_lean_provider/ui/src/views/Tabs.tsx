@@ -4,7 +4,7 @@ import { useState } from "react";
 import { pathWith } from "../api/client";
 import type { Published, Why, WhyReason } from "../api/types";
 import { OFTEN, SELDOM, useLoad } from "../api/useLoad";
-import { Ago, LabelTags, Problem, Rows, Section, StateTag, ToAsset, ToCord, Waiting, WIDE_KEY } from "../components/basics";
+import { Ago, For, LabelTags, Problem, Rows, Section, segment, StateTag, To, ToAsset, ToCord, Waiting, WIDE_KEY } from "../components/basics";
 import { AwaitedText } from "../components/CordFacts";
 import { DeclareDialog } from "../components/DeclareDialog";
 import { Dialogue } from "../components/Dialogue";
@@ -17,15 +17,26 @@ import { keyText } from "../lib/words";
 export function DagTab({ dagId, taskId }: { readonly dagId: string; readonly taskId?: string }) {
   return (
     <Box className="andon" p={4}>
-      <Heading as="h2" mb={3} size="md">
+      <Heading as="h2" mb={1} size="md">
         {taskId === undefined ? "Runs of this Dag that open cords concern" : "Runs in which this task waits or was stopped"}
       </Heading>
       <Holds
+        besides={taskId === undefined ? <NotHeld dagId={dagId} /> : null}
         every={(found) => (found && found.total_entries > 0 ? OFTEN : SELDOM)}
         none="None. No open cord concerns it."
         query={taskId === undefined ? { dag_id: dagId } : { dag_id: dagId, task_id: taskId }}
       />
     </Box>
+  );
+}
+
+/** Where runs are that Airflow shows only after all held ones, since those are queued until a far date. */
+function NotHeld({ dagId }: { readonly dagId: string }) {
+  const [now] = useState(() => new Date().toISOString());
+  return (
+    <Text color="fg.muted" fontSize="sm" mb={3}>
+      Airflow lists held runs first, as queued until 2037. <To path={`/dags/${segment(dagId)}/runs?run_after_lte=${now}`}>All runs that are not held</To>
+    </Text>
   );
 }
 
@@ -112,7 +123,7 @@ function Reason({ onDone, reason }: { readonly onDone: () => void; readonly reas
           <>
             <ToAsset id={reason.asset_id} name={reason.asset} />
             <Text {...WIDE_KEY}>{keyText(reason.partition_key)}</Text>
-            <Text>is bad</Text>
+            <Text>is bad{reason.cord_id === null ? "" : ":"}</Text>
           </>
         ) : null}
         {reason.cord_id === null ? null : <ToCord id={reason.cord_id} />}
@@ -126,7 +137,7 @@ function Reason({ onDone, reason }: { readonly onDone: () => void; readonly reas
         {reason.pulled_by === null ? "" : `Pulled by ${reason.pulled_by}. `}
         {reason.since === null ? null : (
           <>
-            Concerns it since <Ago moment={reason.since} />
+            Has concerned it for <For moment={reason.since} />.
           </>
         )}
       </Text>
