@@ -16,7 +16,7 @@ class AirflowRest:
     """
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=30)
+        self._client = httpx.Client(base_url=url, timeout=60)
         self._asset_ids: dict[str, int] = {}
 
     def close(self) -> None:
