@@ -161,7 +161,7 @@ class _Books:
         )
 
     def _counts(self, execution: Execution, orphans: set[Run]) -> bool:
-        """What a person has marked owes nothing, nor what is gone, nor a run whose triggering task runs again."""
+        """What is marked or gone owes nothing, nor does a run whose triggering task runs again."""
         run = self._facts.runs[execution.task.run]
         return run.run not in orphans and _may_run_again(execution.task, run)
 
