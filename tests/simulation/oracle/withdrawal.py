@@ -39,11 +39,13 @@ def withdraw(facts: Facts, before: State, partition: PartitionId | None) -> set[
 
 def _goes(facts: Facts, before: State, partition: PartitionId) -> bool:
     current = facts.current(partition)
+    if current is None or current not in before.causes:
+        return False
+    causes = {cause for cause in before.causes[current] if not _is_taken_back(facts, cause, current)}
     return (
         partition not in facts.absent
-        and current is not None
-        and current in before.causes
-        and all(_has_ended(facts, cause) for cause in before.causes[current])
+        and bool(causes)
+        and all(_has_ended(facts, cause) for cause in causes)
         and bool(_makers(current))
         and all(facts.is_absent_for(maker) for maker in _makers(current))
     )
@@ -51,6 +53,15 @@ def _goes(facts: Facts, before: State, partition: PartitionId) -> bool:
 
 def _has_ended(facts: Facts, cause: Cause) -> bool:
     return cause.cord is None or cause.partition in facts.cords[cause.cord].outcomes
+
+
+def _is_taken_back(facts: Facts, cause: Cause, version: Version) -> bool:
+    """The cord ended as a false alarm, or as fixed by this version."""
+    if cause.cord is None or not _has_ended(facts, cause):
+        return False
+    cord = facts.cords[cause.cord]
+    of_itself = cause.partition == version.partition
+    return cord.outcomes[cause.partition] == "false_alarm" or (of_itself and version not in cord.named)
 
 
 def _makers(version: Version) -> list[Execution]:
