@@ -14,6 +14,7 @@ from airflow_lean_provider.brake.errors import BadRequest, Conflict, NotFound, N
 from airflow_lean_provider.brake.requests import check_request_key, is_repeated
 from airflow_lean_provider.brake.scene import look
 from airflow_lean_provider.brake.settle import release_waits_for, settle
+from airflow_lean_provider.brake.targets import the_asset
 from airflow_lean_provider.rules.facts import Outcome, Partition, Run, Task
 from airflow_lean_provider.rules.plan import decide
 from airflow_lean_provider.store.clock import now
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy.orm import Session
+
+    from airflow_lean_provider.airflow_internals.assets import NamedAsset
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ def release(
     *,
     by: str,
     keys: Collection[str] = (),
+    of: Collection[Partition] = (),
+    asset: str | None = None,
     note: str | None = None,
     forced: bool = False,
     on_publication: bool = False,
@@ -56,12 +61,15 @@ def release(
     timeout: float | None = None,
 ) -> Released:
     """
-    End a cord, on all of its partitions or on those with these keys.
+    End a cord, on all of its partitions or on some.
 
     ``fixed`` takes effect when no task that publishes the partition is tainted, owing, stopped, cleared,
     queued, retrying or running; until then it stays asked for. With all partitions, an open-ended scope ends
     at once: what is published from now on is good.
 
+    :param keys: only the partitions with these keys, whatever their asset
+    :param of: only these partitions
+    :param asset: name or uri; only its partitions, all of them or those with ``keys``
     :param forced: do not wait for the tasks that publish
     :param on_publication: wait for a new version besides
     :param keep_scope: go on covering what is published later
@@ -70,6 +78,8 @@ def release(
     """
     if on_publication and (outcome is not Outcome.FIXED or forced):
         raise BadRequest("on-publication", "ends a cord as fixed, once it was published again")
+    if of and (keys or asset is not None):
+        raise BadRequest("of", "names partitions; it goes with no keys and no asset besides")
 
     check_request_key(request_key)
 
@@ -78,8 +88,12 @@ def release(
         if is_repeated(request_key, cord, by, session):
             return
         scopes.cover_what_was_published(session)
-        scope_ended = not keys and not keep_scope and scopes.end(cord, by, session)
-        for row in _open_partitions(cord, keys, session, none_is_fine=scope_ended):
+        everything = not keys and not of and asset is None
+        scope_ended = everything and not keep_scope and scopes.end(cord, by, session)
+        rows = _named_by(cord, session)
+        if asset is not None:
+            rows = _of_asset(cord, rows, the_asset(asset, session))
+        for row in _still_open(cord, rows, keys, frozenset(of), none_is_fine=scope_ended):
             row.asked_outcome = outcome.value
             row.asked_by = by
             row.asked_at = now()
@@ -139,7 +153,7 @@ def repair(
     def clear_publishers(session: Session) -> list[Task]:
         if not lock_switch(session).enabled:
             raise Conflict("andon", "the brake is disabled; 'airflow andon enable' takes it up again")
-        rows = _open_partitions(cord, (), session)
+        rows = _still_open(cord, _named_by(cord, session))
         wanted: set[Task] = set()
         last_seen: dict[int, datetime] = {}
         scene = look(session)
@@ -184,24 +198,50 @@ def repair(
     return Released(cord, state.ended, state.waiting, tuple(cleared))
 
 
-def _open_partitions(
-    cord: int, keys: Collection[str], session: Session, *, none_is_fine: bool = False
-) -> list[CordPartition]:
+def _named_by(cord: int, session: Session) -> list[CordPartition]:
     if session.get(Cord, cord) is None:
         raise NotFound("cord", f"there is no cord {cord}")
-    rows = list(session.scalars(select(CordPartition).where(CordPartition.cord_id == cord)))
+    return list(session.scalars(select(CordPartition).where(CordPartition.cord_id == cord)))
+
+
+def _of_asset(cord: int, rows: Collection[CordPartition], asset: NamedAsset) -> list[CordPartition]:
+    found = [r for r in rows if r.asset_id == asset.id]
+    if not found:
+        raise BadRequest("asset", f"cord {cord} names no partition of {asset.name!r}")
+    if all(r.outcome is not None for r in found):
+        raise Conflict("asset", f"cord {cord} is released already on {asset.name!r}")
+    return found
+
+
+def _still_open(
+    cord: int,
+    rows: Collection[CordPartition],
+    keys: Collection[str] = (),
+    of: Collection[Partition] = (),
+    *,
+    none_is_fine: bool = False,
+) -> list[CordPartition]:
+    """Return the open ones of the rows, or of those that are named, all of which have to be open."""
     unknown = sorted(set(keys) - {r.partition_key for r in rows})
     if unknown:
         raise BadRequest("partition", f"cord {cord} does not name {', '.join(map(repr, unknown))}")
-    chosen = [r for r in rows if not keys or r.partition_key in keys]
+    strange = set(of) - {Partition(r.asset_id, r.partition_key) for r in rows}
+    if strange:
+        told = ", ".join(f"{p.key!r} of asset {p.asset}" for p in sorted(strange, key=str))
+        raise BadRequest("of", f"cord {cord} does not name {told}")
+    chosen = [
+        r
+        for r in rows
+        if (not keys or r.partition_key in keys) and (not of or Partition(r.asset_id, r.partition_key) in of)
+    ]
     still_open = [r for r in chosen if r.outcome is None]
+    if (keys or of) and len(still_open) < len(chosen):
+        done = ", ".join(repr(r.partition_key) for r in chosen if r.outcome is not None)
+        raise Conflict("of" if of else "partition", f"{done} of cord {cord} is released already")
     if not still_open and not none_is_fine:
         if not rows:
             raise Conflict("cord", f"nothing that cord {cord} covers was published yet")
         raise Conflict("cord", f"cord {cord} is released already")
-    if keys and len(still_open) < len(chosen):
-        done = ", ".join(repr(r.partition_key) for r in chosen if r.outcome is not None)
-        raise Conflict("partition", f"{done} of cord {cord} is released already")
     return still_open
 
 

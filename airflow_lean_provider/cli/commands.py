@@ -146,7 +146,7 @@ def raise_to_stop(args: Namespace) -> int | None:
 def release(args: Namespace) -> None:
     """End a cord."""
     if args.only_scope:
-        if args.outcome or args.on_publication or args.partition or args.keep_scope or args.now:
+        if any((args.outcome, args.on_publication, args.asset, args.partition, args.keep_scope, args.now)):
             raise BadRequest("only-scope", "releases no partition; it goes with no other option")
         releasing.end_scope(args.cord_id, by=_who(), timeout=settings.settle_timeout())
     else:
@@ -157,6 +157,7 @@ def release(args: Namespace) -> None:
             Outcome(args.outcome or Outcome.FIXED),
             by=_who(),
             keys=tuple(args.partition or ()),
+            asset=args.asset,
             note=args.note,
             forced=args.now,
             on_publication=args.on_publication,

@@ -64,6 +64,11 @@ ARG_TIMEOUT = Arg(
     help="How long to wait until every reader is held or stopped",
 )
 ARG_CORD = Arg(("cord_id",), type=int, help="Number of the cord")
+ARG_ONLY_ASSET = Arg(
+    ("--asset",),
+    metavar="NAME_OR_URI",
+    help="Only the partitions of this asset; with --partition, only those of them",
+)
 ARG_OUTCOME = Arg(
     ("--outcome",),
     choices=("fixed", "false_alarm", "withdrawn"),
@@ -161,6 +166,7 @@ def get_andon_cli_commands() -> list[GroupCommand]:
                     (
                         ARG_CORD,
                         ARG_OUTCOME,
+                        ARG_ONLY_ASSET,
                         ARG_PARTITION,
                         ARG_NOTE,
                         ARG_NOW,

@@ -240,6 +240,47 @@ def test_a_task_says_why_it_waits(world: World) -> None:
     assert world.dag_run("nightly", run_id).state == "success"
 
 
+def of(asset_id: int, key: str | None) -> dict[str, Any]:
+    return {"asset_id": asset_id, "partition_key": key}
+
+
+def test_one_partition_is_released_and_not_its_namesake(world: World) -> None:
+    """A cord on all that a run published has the same key on two assets; one of them is repaired first."""
+    with DAG("ingest", schedule=PartitionedAtRuntime()) as dag:
+        Step(task_id="load", outlets=[ORDERS]) >> Step(task_id="rate", outlets=[RATES])
+    world.add(dag)
+    world.publish("ingest", "p1")
+    op = Client("op", "ann")
+    run = {"dag_id": "ingest", "run_id": world.dag_run("ingest", "p1").run_id}
+    pulled = op.post("/cords", run=run, reason="odd")
+    cord, (orders, rates) = pulled["cord_id"], (a["asset_id"] for a in pulled["assets"])
+    told = op.post(f"/cords/{cord}/release", outcome="false_alarm", of=[of(orders, "p1")])
+    assert {a["name"]: a["open"] for a in told["assets"]} == {"orders": 0, "rates": 1}
+    with nothing_changes():
+        for named in ([of(orders, "p1")], [of(orders, "p1"), of(rates, "p1")]):
+            code, detail = op.refused("POST", f"/cords/{cord}/release", json={"of": named})
+            assert (code, detail["field"]) == (409, "of")
+    told = op.post(f"/cords/{cord}/release", outcome="false_alarm", of=[of(rates, "p1")])
+    assert told["state"] == "closed"
+
+
+def test_what_has_no_key_is_released_by_itself(world: World) -> None:
+    world.add(producer("ingest", ORDERS))
+    world.publish_from_outside("orders", None)
+    world.publish("ingest", "p1")
+    op = Client("op", "ann")
+    pulled = op.post("/cords", asset="orders", all=True, reason="odd")
+    told = op.post(
+        f"/cords/{pulled['cord_id']}/release",
+        outcome="false_alarm",
+        of=[of(pulled["assets"][0]["asset_id"], None)],
+    )
+    assert [a["open"] for a in told["assets"]] == [1]
+    (left,) = op.get(f"/cords/{pulled['cord_id']}/partitions", open=True)["partitions"]
+    assert left["partition_key"] == "p1"
+    assert told["scopes"][0]["ended_at"] is None
+
+
 PROBLEMS: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
     "no such asset": ("POST", "/cords", wrong("p1") | {"asset": "x"}, 404, "asset"),
     "no such asset id": ("POST", "/cords", wrong("p1", asset_id=99) | {"asset": None}, 404, "asset_id"),
@@ -257,6 +298,26 @@ PROBLEMS: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
     ),
     "no such cord": ("POST", "/cords/99/release", {}, 404, "cord_id"),
     "not of the cord": ("POST", "/cords/1/release", {"partition_keys": ["p9"]}, 400, "partition_keys"),
+    "not of the cord, exactly": ("POST", "/cords/1/release", {"of": [of(1, "p2")]}, 400, "of"),
+    "no key of the cord": ("POST", "/cords/1/release", {"of": [of(1, None)]}, 400, "of"),
+    "of another asset": ("POST", "/cords/1/release", {"of": [of(1, "p1"), of(2, "p1")]}, 400, "of"),
+    "named twice": (
+        "POST",
+        "/cords/1/release",
+        {"of": [of(1, "p1")], "partition_keys": ["p1"]},
+        400,
+        "of",
+    ),
+    "of none": ("POST", "/cords/1/release", {"of": []}, 422, "of"),
+    "of no asset": ("POST", "/cords/1/release", {"of": [{"partition_key": "p1"}]}, 422, "of"),
+    "of only a scope": (
+        "POST",
+        "/cords/1/release",
+        {"of": [of(1, "p1")], "only_scope": True},
+        400,
+        "only_scope",
+    ),
+    "exactly this is released": ("POST", "/cords/2/release", {"of": [of(1, "p2")]}, 409, "of"),
     "released": ("POST", "/cords/2/release", {}, 409, "cord_id"),
     "closed": ("POST", "/cords/2/acknowledge", {}, 409, "cord_id"),
     "closed for another reason": ("PATCH", "/cords/2", {"reason": "x"}, 409, "cord_id"),

@@ -21,6 +21,7 @@ from airflow_lean_provider.store.models import (
     HaltedPartition,
     LetThrough,
 )
+from tests.integration.dags import CLEAN, ORDERS, RATES, producer
 
 if TYPE_CHECKING:
     from tests.integration.world import World
@@ -142,6 +143,7 @@ MISTAKES = {
     "release without outcome": (["release", "99"], "outcome: say how it ends"),
     "release of nothing but a scope": (["release", "99", "--only-scope"], "cord: there is no cord 99"),
     "scope and outcome": (["release", "9", "--only-scope", "--outcome", "fixed"], "only-scope: releases no"),
+    "scope and asset": (["release", "9", "--only-scope", "--asset", "orders"], "only-scope: releases no"),
     "outcome and publication": (
         ["release", "9", "--on-publication", "--outcome", "withdrawn"],
         "on-publication: ends a cord as fixed",
@@ -196,10 +198,30 @@ def test_a_released_cord_is_not_released_again(chain: World, andon: Any) -> None
     assert (code, err) == (2, f"cord: cord {cord} is released already\n")
 
 
+def test_a_cord_on_two_assets_is_released_on_one_of_them(world: World, andon: Any) -> None:
+    world.add(producer("ingest", ORDERS, RATES), producer("other", CLEAN))
+    world.publish("ingest", "p1")
+    run_id = world.dag_run("ingest", "p1").run_id
+    cord = str(json.loads(andon("pull", "--run", "ingest", run_id, "-r", "x", "-o", "json")[1])["cord_id"])
+    release = ("release", cord, "--outcome", "false_alarm")
+    for words, said in {
+        ("--asset", "nothing"): "asset: no asset has the name",
+        ("--asset", "clean"): f"asset: cord {cord} names no partition of 'clean'",
+        ("--asset", "orders", "-p", "p2"): f"partition: cord {cord} does not name 'p2'",
+    }.items():
+        code, _, err = andon(*release, *words)
+        assert (code, err[: len(said)]) == (2, said)
+    assert world.halted() == {("orders", "p1"), ("rates", "p1")}
+    assert andon(*release, "--asset", "orders", "-p", "p1")[0] == 0
+    assert world.halted() == {("rates", "p1")}
+    code, _, err = andon(*release, "--asset", "orders")
+    assert (code, err) == (2, f"asset: cord {cord} is released already on 'orders'\n")
+    assert andon(*release, "--asset", "rates")[0] == 0
+    assert json.loads(andon("show", cord, "-o", "json")[1])["state"] == "closed"
+
+
 def test_a_name_of_two_assets_is_refused(world: World, andon: Any) -> None:
     from airflow.sdk import Asset
-
-    from tests.integration.dags import producer
 
     world.add(
         producer("one", Asset(name="same", uri="x://one")), producer("two", Asset(name="other", uri="same"))

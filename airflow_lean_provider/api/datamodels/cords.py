@@ -96,12 +96,22 @@ class EmptyBody(StrictBaseModel):
     """Nothing: `{}`."""
 
 
+class PartitionBody(StrictBaseModel):
+    """One partition, exactly; without a key, what was published without one."""
+
+    asset_id: Id
+    partition_key: Key | None
+
+
 class ReleaseBody(StrictBaseModel):
     """How a cord ends, on all of its partitions or on some."""
 
     outcome: Outcome = Outcome.FIXED
     partition_keys: Annotated[list[Key], Field(max_length=AT_ONCE)] = Field(
-        [], description="Only these partitions; default: all that are still open"
+        [], description="Only these keys, of every asset; default: all that are still open"
+    )
+    of: Annotated[list[PartitionBody], Field(min_length=1, max_length=AT_ONCE)] | None = Field(
+        None, description="Only these partitions, instead of `partition_keys`"
     )
     note: Text | None = None
     now: bool = Field(False, description="Do not wait for the tasks that publish the partition")

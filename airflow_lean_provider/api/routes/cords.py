@@ -32,7 +32,7 @@ from airflow_lean_provider.brake import board, cords, downstream, pull, release
 from airflow_lean_provider.brake.board import CordFilter
 from airflow_lean_provider.brake.errors import BadRequest, Conflict
 from airflow_lean_provider.brake.targets import Scope, meant_assets
-from airflow_lean_provider.rules.facts import Run, Severity
+from airflow_lean_provider.rules.facts import Partition, Run, Severity
 
 router = APIRouter(prefix="/cords", tags=["Cord"])
 
@@ -209,7 +209,7 @@ def release_cord(cord_id: CordId, body: ReleaseBody, caller: CallerDep) -> CordR
     """End a cord, on all of its partitions or on some. `partitions_asked` counts what is still waiting."""
     _view(cord_id, caller, Act.RELEASE)
     if body.only_scope:
-        if body.on_publication or body.partition_keys or body.keep_scope or body.now:
+        if body.on_publication or body.partition_keys or body.of or body.keep_scope or body.now:
             raise BadRequest("only_scope", "releases no partition; it goes with no other option")
         release.end_scope(
             cord_id,
@@ -223,6 +223,7 @@ def release_cord(cord_id: CordId, body: ReleaseBody, caller: CallerDep) -> CordR
             body.outcome,
             by=caller.name,
             keys=tuple(body.partition_keys),
+            of=[Partition(p.asset_id, p.partition_key) for p in body.of or ()],
             note=body.note,
             forced=body.now,
             on_publication=body.on_publication,
