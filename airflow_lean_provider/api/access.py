@@ -84,9 +84,13 @@ class Caller:
         """Return those of the assets that the caller may read."""
         return self._authorized(settings.SEEING, set(assets))
 
+    def assets_to(self, act: Act, assets: Iterable[int]) -> set[int]:
+        """Return those of the assets to which the caller may do this."""
+        return self._authorized(act.right, set(assets))
+
     def may(self, act: Act, assets: Collection[int]) -> bool:
         """Tell whether the caller may do this to all of the assets."""
-        return bool(assets) and self._authorized(act.right, set(assets)) == set(assets)
+        return bool(assets) and self.assets_to(act, assets) == set(assets)
 
     def may_for_run(self, act: Act, dag_id: str) -> bool:
         """Tell whether the caller may do this to runs of the Dag."""

@@ -291,6 +291,38 @@ def test_a_team_pulls_on_what_its_own_dags_publish_or_read(teams: World) -> None
     assert blue.ask("POST", "/runs/let-through", json=let_through).status_code == 200
 
 
+def on_which_may_pull(client: Client, **parameters: Any) -> dict[bool, list[str]]:
+    """Return the names of the assets that are found with each value of the filter."""
+    told = {m: client.get("/assets", may_pull=m, **parameters) for m in (True, False)}
+    for answer in told.values():
+        assert answer["total_entries"] == len(answer["assets"])
+    return {m: sorted(a["name"] for a in answer["assets"]) for m, answer in told.items()}
+
+
+def test_the_assets_are_found_on_which_a_person_may_pull(chain: World) -> None:
+    everything = ["clean", "orders", "report"]
+    assert on_which_may_pull(Client("op")) == {True: everything, False: []}
+    assert on_which_may_pull(Client("viewer")) == {True: [], False: everything}
+    assert on_which_may_pull(Client("op"), text="or") == {True: ["orders", "report"], False: []}
+
+
+def test_the_assets_are_found_on_which_a_team_may_pull(teams: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Teams narrow it down, and so does a right on one asset: who sees it need not be one who may pull."""
+    red, blue = Client("op", "rita", ["red"]), Client("op", "bob", ["blue"])
+    assert on_which_may_pull(red) == {True: ["clean", "orders"], False: []}
+    assert on_which_may_pull(blue) == {True: ["clean", "rates", "report"], False: []}
+    may = SimpleAuthManager.is_authorized_asset
+
+    def is_authorized_asset(self: Any, *, method: str, details: Any = None, **options: Any) -> bool:
+        asset = getattr(details, "id", None)
+        clean = asset is not None and partitions.asset(int(asset)).asset.name == "clean"
+        return not (clean and method != "GET") and may(self, method=method, details=details, **options)
+
+    monkeypatch.setattr(SimpleAuthManager, "is_authorized_asset", is_authorized_asset)
+    assert on_which_may_pull(blue) == {True: ["rates", "report"], False: ["clean"]}
+    assert blue.get("/assets", may_pull=True, limit=1, order_by="-name")["total_entries"] == 2
+
+
 # Nothing leaks
 
 

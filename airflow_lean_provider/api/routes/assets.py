@@ -50,12 +50,18 @@ def get_assets(
     troubled: Annotated[
         bool | None, Query(description="Only those with an open cord or a bad partition")
     ] = None,
+    may_pull: Annotated[
+        bool | None, Query(description="Only those on which the caller may pull, or only the others")
+    ] = None,
 ) -> AssetCollectionResponse:
     """List the assets that the caller may read. `order_by`: name, uri, asset_id."""
     everything = partitions.asset_ids()
-    readable = caller.readable_assets(everything)
+    wanted = caller.readable_assets(everything)
+    if may_pull is not None:
+        pullable = caller.assets_to(Act.PULL, wanted)
+        wanted = pullable if may_pull else wanted - pullable
     found, total = partitions.assets(
-        page, text=text, troubled=troubled, permitted=None if readable == everything else readable
+        page, text=text, troubled=troubled, permitted=None if wanted == everything else wanted
     )
     return AssetCollectionResponse(assets=[_asset(a, caller) for a in found], total_entries=total)
 
