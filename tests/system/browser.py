@@ -15,7 +15,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, Response, sync_playwright
 
 from airflow_lean_provider import ui
 
@@ -75,13 +75,16 @@ class Visitor:
         self.foreign: list[str] = []
         self.page: Page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.complaints.append(f"error on the page: {error}"))
+        self.page.on("request", self._look_where_it_goes)
         self.page.on("response", self._look_at)
         self.page.set_default_timeout(60_000)
 
-    def _look_at(self, response: Response) -> None:
-        host = urlsplit(response.url)
+    def _look_where_it_goes(self, request: Request) -> None:
+        host = urlsplit(request.url)
         if host.scheme in ("http", "https") and host.netloc != urlsplit(self.url).netloc:
-            self.foreign.append(response.url)
+            self.foreign.append(request.url)
+
+    def _look_at(self, response: Response) -> None:
         if "/andon/" in response.url and response.status >= 400:
             self.complaints.append(f"{response.status} {response.request.method} {response.url}")
 

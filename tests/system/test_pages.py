@@ -302,6 +302,14 @@ def test_a_calendar_does_not_say_what_it_does_not_know_yet(line: Line, visit: Vi
     assert dialog.get_by_role("button", name="not published").count() == 0
 
 
+def test_a_request_to_another_host_is_noticed(visit: Visit) -> None:
+    """Also where nobody answers."""
+    operator = visit()
+    page = operator.go("/plugin/andon")
+    page.evaluate("fetch('https://elsewhere.invalid/font.woff2').catch(() => null)")
+    assert operator.foreign == ["https://elsewhere.invalid/font.woff2"]
+
+
 def repair_from_the_board(line: Line, operator: Visitor, cord: int) -> None:
     page = operator.go("/plugin/andon")
     page.get_by_role("button", name="I am on it").click()
