@@ -302,6 +302,48 @@ def test_a_calendar_does_not_say_what_it_does_not_know_yet(line: Line, visit: Vi
     assert dialog.get_by_role("button", name="not published").count() == 0
 
 
+def test_a_lost_answer_pulls_neither_twice_nor_what_was_meant_before(line: Line, visit: Visit) -> None:
+    for key in ("2026-06-01", "2026-06-02"):
+        line.airflow.rest.publish("archive_of_days", key)
+    operator = visit()
+    cords: list[int] = []
+
+    def lose(route: Route) -> None:
+        cords.append(route.fetch().json()["cord_id"])
+        route.abort()
+
+    def pull(*days: str) -> Page:
+        page = operator.go(f"/assets/{line.airflow.rest.asset_id('archive_of_days')}")
+        page.get_by_role("button", name="Pull the cord").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("What is wrong?").fill(REASON)
+        operator.page.route("**/andon/v1/cords", lose, times=1)
+        for day in days:
+            dialog.get_by_role("button", name=f"{day} June 2026: 1 partition").click()
+            dialog.locator("[data-plan=settled]").wait_for()
+            dialog.get_by_role("button", name="Pull the cord").click()
+            if day == days[0]:
+                dialog.get_by_text("The server cannot be reached").wait_for()
+        if len(days) == 1:
+            dialog.get_by_role("button", name="Pull the cord").click()
+        page.wait_for_url("**/plugin/andon/cords/*")
+        page.get_by_role("heading", name="Cord").wait_for()
+        return page
+
+    page = pull("1")
+    assert page.url.endswith(f"/{cords[0]}")
+    page.get_by_text(f"Your first request had already pulled cord {cords[0]}").wait_for()
+    operator.judge("pulled-before")
+    page = pull("1", "2")
+    assert not page.url.endswith(f"/{cords[1]}")
+    assert page.get_by_text("Your first request").count() == 0
+    newest = int(page.url.rpartition("/")[2])
+    partitions = line.api("GET", f"/cords/{newest}/partitions")["partitions"]
+    assert [p["partition_key"] for p in partitions] == ["2026-06-01", "2026-06-02"]
+    for cord in (*cords, newest):
+        line.api("POST", f"/cords/{cord}/release", outcome="false_alarm")
+
+
 def test_a_request_to_another_host_is_noticed(visit: Visit) -> None:
     """Also where nobody answers."""
     operator = visit()

@@ -61,6 +61,11 @@ export type Cord = {
   may: { acknowledge: boolean; edit: boolean; release: boolean; repair: boolean; raise_to_stop: boolean };
 };
 
+export type Pulled = Cord & { settled: boolean; existed: boolean };
+
+/** What the page of a cord is told by the one that leads to it: the same request had pulled it before. */
+export type Arrival = { existed: boolean };
+
 export type Cords = { cords: Cord[]; total_entries: number };
 
 export type CordPartition = PartitionName & {

@@ -3,10 +3,10 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import { useNavigate } from "react-router-dom";
 
 import { ApiError, pathWith, send } from "../api/client";
-import type { Asset, Assets, Cord, Plan, Scope, Severity } from "../api/types";
+import type { Arrival, Asset, Assets, Plan, Pulled, Scope, Severity } from "../api/types";
 import { useLoad } from "../api/useLoad";
 import { scopeOf, type Selection } from "../lib/selection";
-import { requestKey, useAct } from "../lib/useAct";
+import { useAct, useRequestKeys } from "../lib/useAct";
 import { cordPath, Problem, StateTag, Waiting } from "./basics";
 import { Dialogue } from "./Dialogue";
 import { PartitionPicker } from "./PartitionPicker";
@@ -21,16 +21,20 @@ export function PullDialog({ asset: given, onClose, run }: Target & { readonly o
   const [selection, setSelection] = useState<Selection>({ by: "keys", keys: new Set() });
   const [reason, setReason] = useState("");
   const [severity, setSeverity] = useState<Severity | "">("");
-  const [key] = useState(requestKey);
+  const keyFor = useRequestKeys();
   const scope = useMemo<Scope | null>(
     () => (run ? { run } : asset ? scopeOf(asset.asset_id, selection) : null),
     [asset, run, selection],
   );
   const { error, plan, planning } = usePlan(scope, severity);
-  const { act, busy, problem } = useAct<Cord>((cord) => {
+  const { act, busy, problem } = useAct<Pulled>(({ cord_id: cord, existed }) => {
     onClose();
-    void navigate(cordPath(cord.cord_id));
+    void navigate(cordPath(cord), { state: { existed } satisfies Arrival });
   });
+  const pull = () => {
+    const body = { ...scope, reason, severity: severity || null };
+    return act("/cords", { ...body, request_key: keyFor(body) });
+  };
   const lacking = scope === null ? "Say which partitions." : reason.trim() === "" ? "Say why." : undefined;
 
   return (
@@ -41,7 +45,7 @@ export function PullDialog({ asset: given, onClose, run }: Target & { readonly o
       go="Pull the cord"
       hint={<Text color="fg.muted" fontSize="sm">{plan?.may_pull === false ? "You may look at the plan, not pull." : lacking}</Text>}
       onClose={onClose}
-      onGo={() => void act("/cords", { ...scope, reason, severity: severity || null, request_key: key })}
+      onGo={() => void pull()}
       problem={problem}
       size="xl"
       title={run ? "Pull the cord on what this published" : asset ? `Pull the cord on ${asset.name}` : "Pull the cord"}

@@ -5,7 +5,7 @@ import { pathWith } from "../api/client";
 import type { Cord, CordPartitions, Outcome } from "../api/types";
 import { useLoad } from "../api/useLoad";
 import { toggled } from "../lib/selection";
-import { requestKey, useAct } from "../lib/useAct";
+import { useAct, useRequestKeys } from "../lib/useAct";
 import { count, keyText, OUTCOMES } from "../lib/words";
 import { Problem, WIDE_KEY } from "./basics";
 import { Dialogue } from "./Dialogue";
@@ -19,22 +19,23 @@ export function ReleaseDialog({ cord, onClose, onDone }: { readonly cord: Cord; 
   const [later, setLater] = useState(false);
   const [now, setNow] = useState(false);
   const [keepScope, setKeepScope] = useState(false);
-  const [key] = useState(requestKey);
+  const keyFor = useRequestKeys();
   const scoped = cord.scopes.some((scope) => scope.ended_at === null);
   const { act, busy, problem } = useAct<Cord>(() => {
     onDone();
     onClose();
   });
-  const release = () =>
-    act(`/cords/${cord.cord_id}/release`, {
+  const release = () => {
+    const body = {
       outcome,
       partition_keys: some ? [...keys] : [],
       note: note.trim() || null,
       on_publication: outcome === "fixed" && later,
       now: outcome === "fixed" && !later && now,
       keep_scope: scoped && keepScope,
-      request_key: key,
-    });
+    };
+    return act(`/cords/${cord.cord_id}/release`, { ...body, request_key: keyFor(body) });
+  };
 
   return (
     <Dialogue

@@ -1,11 +1,12 @@
-import { useCallback, useState } from "react";
+import { useCallback, useRef, useState } from "react";
 
 import { ApiError, send } from "../api/client";
+import { requestKeys } from "./requestKeys";
 
-/** `crypto.randomUUID` exists on secure origins only. */
-export function requestKey(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return `page-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+/** One request key for each body, for as long as a dialog is open; see `requestKeys`. */
+export function useRequestKeys(): (body: object) => string {
+  const keys = useRef<(body: object) => string>(undefined);
+  return (keys.current ??= requestKeys());
 }
 
 /** Send something that changes the world, once, and say how it goes. */

@@ -1,8 +1,9 @@
-import { Box, Button, Heading, HStack, Input, Stack, Text } from "@chakra-ui/react";
+import { Alert, Box, Button, Heading, HStack, Input, Stack, Text } from "@chakra-ui/react";
 import { useState } from "react";
+import { useLocation } from "react-router-dom";
 
 import { pathWith } from "../api/client";
-import type { Cord, CordPartitions, Graph, ScopeOfCord } from "../api/types";
+import type { Arrival, Cord, CordPartitions, Graph, ScopeOfCord } from "../api/types";
 import { OFTEN, useLoad } from "../api/useLoad";
 import { Ago, CountTags, HOME, Pager, Problem, Rows, Section, Tag, To, ToAsset, Waiting, WIDE_KEY } from "../components/basics";
 import { CordActions } from "../components/CordActions";
@@ -18,14 +19,27 @@ const whileOpen = (open: boolean) => () => (open ? OFTEN : 0);
 /** One cord: who and why, what lies downstream, its partitions and the runs that it concerns. */
 export function CordPage({ id }: { readonly id: number }) {
   const { data: cord, error, reload } = useLoad<Cord>(`/cords/${id}`, (found) => (found?.state === "closed" ? 0 : OFTEN));
+  const arrival = useLocation().state as Arrival | null;
   return (
     <Box className="andon" mx="auto" maxW="80rem" p={{ base: 3, md: 6 }} width="100%">
       <Box mb={3}>
         <To path={HOME}>‹ Andon board</To>
       </Box>
+      {arrival?.existed ? <Existed id={id} /> : null}
       {error && cord === undefined ? <Problem title={`Cord ${id} cannot be shown`}>{error.message}</Problem> : null}
       {cord === undefined ? error ? null : <Waiting height="10rem" what="the cord" /> : <Shown cord={cord} reload={reload} />}
     </Box>
+  );
+}
+
+function Existed({ id }: { readonly id: number }) {
+  return (
+    <Alert.Root mb={3} role="status" size="sm" status="info">
+      <Alert.Indicator />
+      <Alert.Content>
+        <Alert.Description>Your first request had already pulled cord {id}; only its answer was lost. Nothing was pulled twice.</Alert.Description>
+      </Alert.Content>
+    </Alert.Root>
   );
 }
 
