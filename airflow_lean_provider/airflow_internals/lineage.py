@@ -103,12 +103,11 @@ def producing_runs(partitions: Collection[Partition], *, session: Session) -> se
     return runs
 
 
-def first_published(asset: int, *, session: Session) -> dict[str | None, datetime]:
-    """Return the partition keys that were ever published for the asset, with when each was first."""
+def published_keys(asset: int, *, session: Session) -> set[str | None]:
+    """Return the partition keys that were ever published for the asset."""
     key = AssetEvent.partition_key
-    first = select(key, LENGTH_OF_KEY, func.min(AssetEvent.timestamp))
-    rows = session.execute(first.where(AssetEvent.asset_id == asset).group_by(key, LENGTH_OF_KEY))
-    return {key: at for key, _, at in rows}
+    found = select(key, LENGTH_OF_KEY).where(AssetEvent.asset_id == asset).distinct()
+    return set(session.scalars(found))
 
 
 def publications_of_run(run: Run, *, session: Session) -> list[Publication]:

@@ -19,7 +19,7 @@ from airflow_lean_provider.airflow_internals.dags import (
     schedules_of,
     schedules_on,
 )
-from airflow_lean_provider.airflow_internals.lineage import first_published
+from airflow_lean_provider.airflow_internals.lineage import published_keys
 from airflow_lean_provider.airflow_internals.runs import KnownRun, period_of, runs_with_keys
 from airflow_lean_provider.airflow_internals.statements import LENGTH_OF_KEY, among, that_fit
 from airflow_lean_provider.rules.facts import Partition, Publication, Run
@@ -39,7 +39,6 @@ class Readers:
     :param inlets: the tasks that have it as an inlet
     :param in_doubt: the inlets that say nothing of their keys, in runs whose own key was never published:
         such a task counts as reading every partition
-    :param first_published: when each partition was first, where all that was ever published is looked through
     """
 
     whole: dict[Partition, set[Run]] = field(default_factory=lambda: defaultdict(set))
@@ -47,7 +46,6 @@ class Readers:
         default_factory=lambda: defaultdict(lambda: defaultdict(set))
     )
     in_doubt: set[tuple[Run, Inlet]] = field(default_factory=set)
-    first_published: dict[Partition, datetime] = field(default_factory=dict)
 
 
 class _RecentRun(NamedTuple):
@@ -94,10 +92,11 @@ def all_read_by(runs: Collection[KnownRun], dags: Dags, *, session: Session) -> 
     dags.load(dag_ids)
     schedules = schedules_of(dag_ids, session=session)
     inlets = [inlet for dag_id in sorted(dag_ids) for inlet in dags.inlets(dag_id)]
-    for asset in {s.asset for s in schedules} | {i.asset for i in inlets}:
-        for key, at in first_published(asset, session=session).items():
-            found.first_published[Partition(asset, key)] = at
-    partitions = found.first_published.keys()
+    partitions = {
+        Partition(asset, key)
+        for asset in {s.asset for s in schedules} | {i.asset for i in inlets}
+        for key in published_keys(asset, session=session)
+    }
     some = [_RecentRun(known.run, known.key, known.period) for known in runs]
     for one in some:
         for schedule in schedules:

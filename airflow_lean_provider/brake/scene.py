@@ -178,7 +178,6 @@ def look(
             },
             cleared=frozenset(c.version for c in cleared if c.outcome == Outcome.FALSE_ALARM),
             went_with={p: frozenset(moments) for p, moments in collected.went_with.items()},
-            first_published=collected.first_published,
             repaired={c.version: c.cleared_at for c in cleared if c.outcome == Outcome.FIXED},
             let_through=_let_through(collected.known, session),
             approved=_approved(collected.known, session),
@@ -282,7 +281,6 @@ class _Collected:
         self.parents: dict[Run, Task] = {}
         self.inlets: dict[Partition, dict[Run, set[str]]] = defaultdict(lambda: defaultdict(set))
         self.in_doubt: set[tuple[Run, Inlet]] = set()
-        self.first_published: dict[Partition, datetime] = {}
 
     def add_partitions(self, partitions: Collection[Partition]) -> bool:
         new = set(partitions) - self._partitions
@@ -354,7 +352,6 @@ class _Collected:
             readers = all_read_by(known, self._dags, session=self._session)
             self._note(readers)
             read = readers.whole.keys() | readers.inlets.keys()
-            self.first_published |= {p: readers.first_published[p] for p in read}
             withdrawn = _ended_before(read, (Outcome.WITHDRAWN,), self._session)
             self.add_partitions({halt.partition for halt in withdrawn})
         return bool(new)

@@ -113,7 +113,7 @@ def find_named(scope: Scope, *, session: Session) -> Named:
         partitions = _partitions_published_by(scope.run, scope, session)
         return Named(tuple(partitions), names_of({p.asset for p in partitions}, session=session))
     asset = the_asset(scope.asset, session)
-    published = lineage.first_published(asset.id, session=session).keys() | set(
+    published = lineage.published_keys(asset.id, session=session) | set(
         session.scalars(select(HaltedPartition.partition_key).where(HaltedPartition.asset_id == asset.id))
     )
     if later is not None:

@@ -24,19 +24,21 @@ class Presence:
     When there was something of a partition to read.
 
     :param withdrawn: when each partition was withdrawn that ever was, though it may have been published since
-    :param first_published: when, as far as that is known
     """
 
     versions: Mapping[Partition, Collection[Version]]
     withdrawn: Mapping[Partition, Collection[datetime]]
-    first_published: Mapping[Partition, datetime]
 
     def was_absent(self, partition: Partition, at: datetime) -> bool:
-        """Tell whether it was withdrawn by then, and not published since that, or never published by then."""
+        """
+        Tell whether it was withdrawn by then, and not published since that.
+
+        Not whether it had never been published by then: events are cleaned away.
+        """
         withdrawn = max((m for m in self.withdrawn.get(partition, ()) if m <= at), default=None)
-        if withdrawn is None:
-            return partition in self.first_published and self.first_published[partition] > at
-        return not any(v.complete and withdrawn < v.at <= at for v in self.versions.get(partition, ()))
+        return withdrawn is not None and not any(
+            v.complete and withdrawn < v.at <= at for v in self.versions.get(partition, ())
+        )
 
     def last_absence(
         self, partitions: Collection[Partition], since: datetime | None = None

@@ -84,7 +84,7 @@ def judge(facts: Facts, versions: Mapping[Partition, tuple[Version, ...]] | None
     gone: dict[Partition, set[datetime]] = defaultdict(set)
     for partition, moment in withdrawals(facts):
         gone[partition].add(moment)
-    presence = Presence(versions, gone, facts.first_published)
+    presence = Presence(versions, gone)
     while True:
         bad, seen, sights = _spread(facts, versions, named, gone, reading)
         likewise = withdrawn_likewise(facts, versions, bad, presence, reading)

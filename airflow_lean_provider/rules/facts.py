@@ -278,7 +278,6 @@ class Facts:
     :param inlets: the tasks that have a partition as an inlet, by run; what follows them reads it, too
     :param cleared: versions that a person declared good
     :param went_with: when partitions were withdrawn along with what they had been made from
-    :param first_published: when, of what those runs read that may have nothing left to read
     :param repaired: versions that a person declared to be good as they stand now, with since when
     :param let_through: the causes in spite of which a person lets a run start
     :param approved: when a person last let a run be repaired that asks for it
@@ -299,7 +298,6 @@ class Facts:
     inlets: Mapping[Partition, Mapping[Run, frozenset[str]]] = field(default_factory=dict)
     cleared: frozenset[str] = frozenset()
     went_with: Mapping[Partition, frozenset[datetime]] = field(default_factory=dict)
-    first_published: Mapping[Partition, datetime] = field(default_factory=dict)
     repaired: Mapping[str, datetime] = field(default_factory=dict)
     let_through: Mapping[Run, frozenset[Cause]] = field(default_factory=dict)
     approved: Mapping[Run, datetime] = field(default_factory=dict)

@@ -111,7 +111,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "all_let_through",
         "one run that is let through lets all runs of its Dag through",
         _AT + "brake.verdict",
-        "            LetThrough.run_id == known.run.run_id,\n",
+        "            LetThrough.run_id == known.run.run_id,\n"
+        "            *([LetThrough.let_at >= known.created] if known.created is not None else []),\n",
         "",
         story="one of two runs is let through",
     ),

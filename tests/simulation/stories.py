@@ -531,11 +531,11 @@ rest
         (source(), A),
         LOADED
         + """
-pull c1 raw h0 stop
-mark_task a h0#1 work -1 success
 trigger source h0
 tick 0
 start source h0#2 load
+pull c1 raw h0 stop
+mark_task a h0#1 work -1 success
 succeed source h0#2 load
 rest
 release c1 - fixed -

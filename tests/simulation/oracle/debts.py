@@ -94,10 +94,17 @@ class Debts:
         """The cause ended as fixed, or as withdrawn while the task also reads others."""
         outcome = self._outcome(cause)
         if execution.forgiven is not None and self._ended(cause) <= execution.forgiven:
-            return False
+            return self.state.mild and self._reads_what_is_new(execution, execution.forgiven)
         others = set(self.facts.versions) - self.facts.absent
         return outcome == "fixed" or (
             outcome == "withdrawn" and any(execution.covers(partition) for partition in others)
+        )
+
+    def _reads_what_is_new(self, execution: Execution, since: int) -> bool:
+        """As if it had been there before: nobody can tell (docs/decisions/0003, 60)."""
+        return any(
+            execution.covers(partition) and all(version.begins > since for version in versions)
+            for partition, versions in self.facts.versions.items()
         )
 
     def _causes(self, execution: Execution) -> set[Cause]:
@@ -172,8 +179,8 @@ class Debts:
         ]
         if self.facts.runs[run].by_hand is not None:
             return False  # nobody would ever read it
-        if self.holds.waits(run):
-            return True
+        if self.holds.waits(run):  # what a person has marked meanwhile waits no more
+            return any(self.facts.states.get(task) not in (*DONE, "failed") for task in self.holds[run])
         return bool(not_again) and (any(not_again) if self.state.mild else all(not_again))
 
     def owes(self, run: RunId) -> bool:

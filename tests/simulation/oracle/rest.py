@@ -10,6 +10,7 @@ from tests.simulation.oracle.state import label, name
 
 if TYPE_CHECKING:
     from tests.simulation.graph import TaskSpec
+    from tests.simulation.oracle.deliveries import Delivery
     from tests.simulation.oracle.judge import Judge
     from tests.simulation.trace import FinalRun, PartitionId, Rest, RunId, TaskId
 
@@ -184,12 +185,20 @@ class AtRest:
 
     # Events and releases
 
+    def _had_been_marked(self, delivery: Delivery) -> bool:
+        """A person had ended all of the run that absorbed it, and has not asked for another try since."""
+        run = delivery.must or delivery.may
+        return run is not None and all(
+            self.facts.marked.get(task, delivery.at) < delivery.at for task in self.facts.instances(run.id)
+        )
+
     def _judge_deliveries(self) -> None:
         """No event is lost, and no pending row is left that the rule of absorption forbids."""
         for delivery in self.judge.mail.all:
             waits = (delivery.dag, delivery.key) in self.pending or delivery.key is None
             by_airflow = (delivery.event, delivery.dag, delivery.key) in self.overlooked
-            lost = not (delivery.consumed or delivery.may or waits or by_airflow)
+            is_absorbed = delivery.may is not None and not self._had_been_marked(delivery)
+            lost = not (delivery.consumed or is_absorbed or waits or by_airflow)
             if lost and self._goes_on(delivery.dag):
                 self.judge.complain(
                     "Publish: only what is absorbed makes no run",

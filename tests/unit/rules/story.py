@@ -296,7 +296,6 @@ class World:
             readers={p: frozenset(r) for p, r in readers.items()},
             inlets=dict(self.inlets),
             cleared=frozenset(self.cleared),
-            first_published={p.partition: p.at for p in sorted(self.publications, key=lambda p: -p.id)},
             repaired=dict(self.repaired),
             let_through=dict(self.let_through),
             approved=dict(self.approved),
