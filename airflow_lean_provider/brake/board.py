@@ -83,7 +83,9 @@ class CordFilter:
     Which cords are asked for.
 
     :param closed: None for both
-    :param assets: only cords on one of these, None for all
+    :param asset: only cords on this one
+    :param text: part of the reason, of who pulled it, or of the name or a key of an asset that may be named
+    :param assets: those that may be named: only cords on one of these, None for all
     """
 
     closed: bool | None = None
@@ -186,19 +188,32 @@ def _conditions(wanted: CordFilter) -> list[ColumnElement[bool]]:
         found.append(Cord.severity == wanted.severity.value)
     if wanted.pulled_by is not None:
         found.append(Cord.pulled_by == wanted.pulled_by)
-    for assets in ([wanted.asset] if wanted.asset is not None else None, wanted.assets):
-        if assets is not None:
-            found.append(_is_on(assets))
+    if wanted.assets is not None:
+        found.append(_is_on(wanted.assets))
+    if wanted.asset is not None:
+        found.append(_is_on([wanted.asset] if _may_name(wanted.asset, wanted) else []))
     if wanted.text is not None:
-        found.append(
-            or_(
-                Cord.reason.icontains(wanted.text, autoescape=True),
-                Cord.pulled_by.icontains(wanted.text, autoescape=True),
-                _names(CordPartition.asset_name.icontains(wanted.text, autoescape=True)),
-                _names(CordPartition.partition_key.icontains(wanted.text, autoescape=True)),
-            )
-        )
+        found.append(_tells_of(wanted.text, wanted.assets))
     return found
+
+
+def _may_name(asset: int, wanted: CordFilter) -> bool:
+    return wanted.assets is None or asset in wanted.assets
+
+
+def _tells_of(text: str, assets: Collection[int] | None) -> ColumnElement[bool]:
+    """What is not told of a cord does not find it, either: it could be guessed letter by letter."""
+    of_partition = or_(
+        CordPartition.asset_name.icontains(text, autoescape=True),
+        CordPartition.partition_key.icontains(text, autoescape=True),
+    )
+    if assets is not None:
+        of_partition = and_(CordPartition.asset_id.in_(assets), of_partition)
+    return or_(
+        Cord.reason.icontains(text, autoescape=True),
+        Cord.pulled_by.icontains(text, autoescape=True),
+        _names(of_partition),
+    )
 
 
 def _is_on(assets: Collection[int]) -> ColumnElement[bool]:
