@@ -30,7 +30,7 @@ from airflow_lean_provider.store.models import (
 from airflow_lean_provider.store.transactions import THE_SWITCH, in_transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement
@@ -47,7 +47,11 @@ NEEDS_NOTHING = frozenset({Label.SUPERSEDED.value})
 
 @dataclass(frozen=True, slots=True)
 class AssetUnder:
-    """How many partitions of an asset a cord names, how many are open, and the first of them."""
+    """
+    How many partitions of an asset a cord names, how many are open, and the first of them.
+
+    None at all of an asset of which it covers only what is published later, as long as nothing was.
+    """
 
     asset_id: int
     name: str
@@ -209,32 +213,40 @@ def _tells_of(text: str, assets: Collection[int] | None) -> ColumnElement[bool]:
     )
     if assets is not None:
         of_partition = and_(CordPartition.asset_id.in_(assets), of_partition)
+    of_scope = or_(
+        CordScope.asset_name.icontains(text, autoescape=True),
+        CordScope.value.icontains(text, autoescape=True),
+    )
+    if assets is not None:
+        of_scope = and_(CordScope.asset_id.in_(assets), of_scope)
     return or_(
         Cord.reason.icontains(text, autoescape=True),
         Cord.pulled_by.icontains(text, autoescape=True),
         _names(of_partition),
+        _covers(of_scope),
     )
 
 
 def _is_on(assets: Collection[int]) -> ColumnElement[bool]:
-    return or_(
-        _names(CordPartition.asset_id.in_(assets)),
-        select(CordScope.id).where(CordScope.cord_id == Cord.id, CordScope.asset_id.in_(assets)).exists(),
-    )
+    return or_(_names(CordPartition.asset_id.in_(assets)), _covers(CordScope.asset_id.in_(assets)))
 
 
 def _names(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return select(CordPartition.id).where(CordPartition.cord_id == Cord.id, condition).exists()
 
 
+def _covers(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    return select(CordScope.id).where(CordScope.cord_id == Cord.id, condition).exists()
+
+
 def _views(rows: Sequence[Cord], session: Session) -> list[CordView]:
     numbers = [row.id for row in rows]
-    assets = _assets_under(numbers, session)
     covering: dict[int, list[CordScope]] = defaultdict(list)
     for scope in session.scalars(
         select(CordScope).where(CordScope.cord_id.in_(numbers)).order_by(CordScope.id)
     ):
         covering[scope.cord_id].append(scope)
+    assets = _assets_under(numbers, covering, session)
     labels: dict[int, Counter[str]] = defaultdict(Counter)
     busy: dict[int, set[Run]] = defaultdict(set)
     known: dict[int, set[Run]] = runs_of_cords(
@@ -314,7 +326,9 @@ def _last_closed(rows: Sequence[Cord]) -> datetime | None:
     return max(closed) if closed and len(closed) == len(rows) else None
 
 
-def _assets_under(numbers: Sequence[int], session: Session) -> dict[int, list[AssetUnder]]:
+def _assets_under(
+    numbers: Sequence[int], covering: Mapping[int, Sequence[CordScope]], session: Session
+) -> dict[int, list[AssetUnder]]:
     first: dict[tuple[int, int], list[str | None]] = defaultdict(list)
     is_open = CordPartition.outcome.is_(None)
     place = (
@@ -358,6 +372,13 @@ def _assets_under(numbers: Sequence[int], session: Session) -> dict[int, list[As
                 tuple(first[row.cord_id, row.asset_id]),
             )
         )
+    for number, scopes_of_cord in covering.items():
+        named = {a.asset_id for a in found[number]}
+        unpublished = {s.asset_id: s.asset_name for s in scopes_of_cord if s.asset_id not in named}
+        found[number] += [
+            AssetUnder(asset, name, partitions=0, open=0, asked=0, first_keys=())
+            for asset, name in unpublished.items()
+        ]
     return found
 
 

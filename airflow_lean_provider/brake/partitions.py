@@ -22,7 +22,7 @@ from airflow_lean_provider.brake.absent import absent_partitions
 from airflow_lean_provider.brake.errors import BadRequest, NotFound
 from airflow_lean_provider.brake.targets import the_asset
 from airflow_lean_provider.rules.facts import Outcome, Partition, Publication, Run, Severity
-from airflow_lean_provider.store.models import Cord, CordPartition, HaltedPartition
+from airflow_lean_provider.store.models import Cord, CordPartition, CordScope, HaltedPartition
 from airflow_lean_provider.store.transactions import in_transaction
 
 if TYPE_CHECKING:
@@ -170,19 +170,24 @@ def _trouble(
     counts: dict[int, dict[bool, int]] = defaultdict(lambda: defaultdict(int))
     cords: dict[int, set[int]] = defaultdict(set)
     halted = select(HaltedPartition.asset_id, HaltedPartition.root)
-    under = (
-        select(CordPartition.asset_id, CordPartition.cord_id)
-        .join(Cord, Cord.id == CordPartition.cord_id)
-        .where(Cord.closed_at.is_(None), CordPartition.outcome.is_(None))
-        .distinct()
-    )
     if asset_id is not None:
         halted = halted.where(HaltedPartition.asset_id == asset_id)
-        under = under.where(CordPartition.asset_id == asset_id)
     for found, root in session.execute(halted):
         counts[found][root] += 1
-    for found, cord in session.execute(under):
-        cords[found].add(cord)
+    for row, is_open in (
+        (CordPartition, CordPartition.outcome.is_(None)),
+        (CordScope, CordScope.ended_at.is_(None)),
+    ):
+        under = (
+            select(row.asset_id, row.cord_id)
+            .join(Cord, Cord.id == row.cord_id)
+            .where(Cord.closed_at.is_(None), is_open)
+            .distinct()
+        )
+        if asset_id is not None:
+            under = under.where(row.asset_id == asset_id)
+        for found, cord in session.execute(under):
+            cords[found].add(cord)
     return counts, cords
 
 

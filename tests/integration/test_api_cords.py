@@ -219,6 +219,22 @@ def test_a_release_that_waits_says_for_what(chain: World) -> None:
     assert op.get(f"/cords/{cord}")["state"] == "closed"
 
 
+def test_a_cord_on_what_is_not_published_yet_is_seen_on_its_asset(chain: World) -> None:
+    op = Client("op")
+    for scope, keys in (({"pattern": "2026-06-*"}, "2026-06"), ({"all": True}, "")):
+        cord = op.post("/cords", asset="orders", reason="garbage", **scope)
+        number = cord["cord_id"]
+        (asset,) = cord["assets"]
+        assert (asset["name"], asset["partitions"], asset["first_keys"]) == ("orders", 0, [])
+        assert op.get(f"/assets/{asset['asset_id']}")["open_cords"] == [number]
+        assert [a["name"] for a in op.get("/assets", troubled=True)["assets"]] == ["orders"]
+        for text in ("rder", keys):
+            assert [c["cord_id"] for c in op.get("/cords", closed=False, text=text)["cords"]] == [number]
+        closed = op.post(f"/cords/{number}/release", only_scope=True)
+        assert (closed["state"], [a["name"] for a in closed["assets"]]) == ("closed", ["orders"])
+        assert op.get(f"/assets/{asset['asset_id']}")["open_cords"] == []
+
+
 def test_a_task_says_why_it_waits(world: World) -> None:
     world.add(producer("ingest", ORDERS), reader("nightly", [ORDERS]))
     world.publish("ingest", "p1")

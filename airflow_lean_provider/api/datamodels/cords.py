@@ -126,7 +126,11 @@ class ReleaseBody(StrictBaseModel):
 
 
 class AssetOfCord(BaseModel):
-    """How many partitions of an asset a cord names, and the first of them."""
+    """
+    How many partitions of an asset a cord names, and the first of them.
+
+    None at all where ``scopes`` cover what is published later, and nothing was published yet.
+    """
 
     asset_id: int
     name: str

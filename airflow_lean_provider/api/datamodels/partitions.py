@@ -17,7 +17,7 @@ class AssetResponse(BaseModel):
     """
     An asset and how it stands.
 
-    :param open_cords: numbers of the open cords on it
+    :param open_cords: numbers of the open cords on it, also of those that cover only what is published later
     :param halted: partitions that a cord halts
     :param bad: partitions that are bad because of others upstream
     """
