@@ -140,9 +140,17 @@ class Debts:
         return not self.state.bad_for(task)
 
     def is_part_of_a_repair(self, task: TaskId) -> bool:
-        """A due debt re-runs the task, what follows it, and their setups and teardowns."""
+        """
+        A due debt re-runs the task, what follows it, and their setups and teardowns.
+
+        And what it follows, if another run has paid for that: in this one it would hand on what it saw.
+        """
         facts, dag = self.facts, task.run.dag
         spec, last = facts.spec(task), facts.last.get(task)
+        if last is not None and self.state.seen_bad(last):
+            follow = [each for each in self.owing if task.task in facts.above(dag, each.task)]
+            if any(each.run == task.run for each in follow):
+                return True
         served = {task.task}
         if spec is not None and spec.is_setup:
             served |= {each.id for each in facts.dags[dag].tasks if task.task in facts.above(dag, each.id)}

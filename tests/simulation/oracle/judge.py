@@ -257,7 +257,7 @@ class Judge:
         run, owed = task.run, self.moment.owed
         if self.facts.tears_down_what_ran(task) or not self.facts.promises:
             return
-        is_held = task in self.holds[run] and self.holds.waits(run)
+        is_held = task in self.holds[run] and self.holds.waits(run) and run not in self.let_through
         is_held = is_held and (before is None or before.how != "up_for_retry")
         cleared = task in self.to_repair or (before is not None and self._was_cleared(before))
         owes = task in owed.owing and not cleared
