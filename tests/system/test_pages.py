@@ -344,6 +344,36 @@ def test_a_lost_answer_pulls_neither_twice_nor_what_was_meant_before(line: Line,
         line.api("POST", f"/cords/{cord}/release", outcome="false_alarm")
 
 
+def test_exactly_the_chosen_partitions_are_released(line: Line, visit: Visit) -> None:
+    """Of two assets with the same key, and of keys and none."""
+    run = line.airflow.rest.trigger("twins", BAD)
+    line.wait_succeeded("twins", BAD)
+    twins = line.api("POST", "/cords", run={"dag_id": "twins", "run_id": run}, reason=REASON)["cord_id"]
+    asset = line.airflow.rest.asset_id("left")
+    line.airflow.rest.publish("left")
+    whole = line.api("POST", "/cords", asset_id=asset, all=True, reason=REASON)["cord_id"]
+    operator = visit()
+
+    def open_under(cord: int) -> set[tuple[str, str | None]]:
+        partitions = line.api("GET", f"/cords/{cord}/partitions?open=true")["partitions"]
+        return {(p["asset"], p["partition_key"]) for p in partitions}
+
+    for cord, chosen, name in ((twins, BAD, f"{BAD} left"), (whole, None, "(no key) left")):
+        before = open_under(cord)
+        page = operator.go(f"/plugin/andon/cords/{cord}")
+        page.get_by_role("button", name="Release").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_text(re.compile("^False alarm")).first.click()
+        dialog.get_by_text("Only some of its").click()
+        dialog.get_by_role("checkbox", name=name).check()
+        dialog.get_by_role("button", name="Release 1 partition").click()
+        dialog.wait_for(state="detached")
+        assert len(before) > 1
+        assert open_under(cord) == before - {("left", chosen)}
+        line.api("POST", f"/cords/{cord}/release", outcome="false_alarm")
+    assert operator.complaints == []
+
+
 def test_a_request_to_another_host_is_noticed(visit: Visit) -> None:
     """Also where nobody answers."""
     operator = visit()

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { keysIn, narrowed, scopeOf, toggled } from "../src/lib/selection";
+import { idOf, keysIn, narrowed, partitionOf, scopeOf, toggled } from "../src/lib/selection";
 
 describe("keysIn", () => {
   it("takes one key a line, or several set apart by commas, each once", () => {
@@ -40,4 +40,10 @@ describe("toggled and narrowed", () => {
     expect(narrowed(new Set(["x", "a", "b"]), ["a", "b"], "b")).toEqual(new Set(["x", "b"]));
     expect(narrowed(new Set(["b"]), ["a", "b"], "a")).toEqual(new Set(["a", "b"]));
   });
+});
+
+it("tells the same key of two assets apart, and the key \"null\" from none", () => {
+  const all = [1, 2].flatMap((asset_id) => ["a", "null", null].map((partition_key) => ({ asset_id, partition_key })));
+  expect(new Set(all.map(idOf)).size).toBe(6);
+  expect(all.map(idOf).map(partitionOf)).toEqual(all);
 });

@@ -18,12 +18,12 @@ orders, clean, report, forecast = Asset("orders"), Asset("clean"), Asset("report
 many, root = Asset("many"), Asset("root")
 
 
-def line(name: str, reads: Asset | None, makes: Asset) -> None:
+def line(name: str, reads: Asset | None, *makes: Asset) -> None:
     """A Dag of one task, which goes on for as long as the file ``wait/<name>`` exists."""
     schedule = PartitionedAtRuntime() if reads is None else PartitionedAssetTimetable(assets=reads)
     with DAG(name, schedule=schedule, default_args=STURDY):
 
-        @task(outlets=[makes])
+        @task(outlets=list(makes))
         def work() -> None:
             while (HOME / "wait" / name).exists():
                 time.sleep(0.2)
@@ -37,6 +37,7 @@ line("reporting", clean, report)
 line("forecasting", clean, forecast)
 line("archive", None, many)
 line("daily_archive", None, Asset("archive_of_days"))
+line("twins", None, Asset("left"), Asset("right"))
 
 
 def branch(name: str, reads: Asset) -> Asset:

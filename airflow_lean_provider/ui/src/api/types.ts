@@ -20,7 +20,9 @@ export type TaskName = { dag_id: string; run_id: string; task_id: string | null;
 
 export type Awaited = { text: string; tasks: TaskName[]; hidden: number };
 
-export type PartitionName = { asset_id: number; asset: string; partition_key: string | null };
+export type PartitionRef = { asset_id: number; partition_key: string | null };
+
+export type PartitionName = PartitionRef & { asset: string };
 
 export type AssetOfCord = {
   asset_id: number;

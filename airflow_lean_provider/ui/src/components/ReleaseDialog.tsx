@@ -4,7 +4,7 @@ import { useState } from "react";
 import { pathWith } from "../api/client";
 import type { Cord, CordPartitions, Outcome } from "../api/types";
 import { useLoad } from "../api/useLoad";
-import { toggled } from "../lib/selection";
+import { idOf, partitionOf, toggled } from "../lib/selection";
 import { useAct, useRequestKeys } from "../lib/useAct";
 import { count, keyText, OUTCOMES } from "../lib/words";
 import { Problem, WIDE_KEY } from "./basics";
@@ -15,7 +15,7 @@ export function ReleaseDialog({ cord, onClose, onDone }: { readonly cord: Cord; 
   const [outcome, setOutcome] = useState<Outcome>("fixed");
   const [note, setNote] = useState("");
   const [some, setSome] = useState(false);
-  const [keys, setKeys] = useState<ReadonlySet<string>>(new Set());
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [later, setLater] = useState(false);
   const [now, setNow] = useState(false);
   const [keepScope, setKeepScope] = useState(false);
@@ -28,7 +28,7 @@ export function ReleaseDialog({ cord, onClose, onDone }: { readonly cord: Cord; 
   const release = () => {
     const body = {
       outcome,
-      partition_keys: some ? [...keys] : [],
+      ...(some ? { of: [...chosen].sort().map(partitionOf) } : {}),
       note: note.trim() || null,
       on_publication: outcome === "fixed" && later,
       now: outcome === "fixed" && !later && now,
@@ -40,8 +40,8 @@ export function ReleaseDialog({ cord, onClose, onDone }: { readonly cord: Cord; 
   return (
     <Dialogue
       busy={busy}
-      disabled={some && keys.size === 0}
-      go={some ? `Release ${count(keys.size, "partition")}` : "Release"}
+      disabled={some && chosen.size === 0}
+      go={some ? `Release ${count(chosen.size, "partition")}` : "Release"}
       onClose={onClose}
       onGo={() => void release()}
       problem={problem}
@@ -70,7 +70,7 @@ export function ReleaseDialog({ cord, onClose, onDone }: { readonly cord: Cord; 
             <Check checked={some} onChange={setSome}>
               Only some of its {count(cord.partitions_open, "open partition")}
             </Check>
-            {some ? <OpenPartitions cordId={cord.cord_id} keys={keys} onChange={setKeys} /> : null}
+            {some ? <OpenPartitions chosen={chosen} cordId={cord.cord_id} onChange={setChosen} /> : null}
           </Box>
         ) : null}
         {outcome === "fixed" ? (
@@ -110,13 +110,13 @@ function Check({ checked, children, onChange }: { readonly checked: boolean; rea
 }
 
 function OpenPartitions({
+  chosen,
   cordId,
-  keys,
   onChange,
 }: {
+  readonly chosen: ReadonlySet<string>;
   readonly cordId: number;
-  readonly keys: ReadonlySet<string>;
-  readonly onChange: (keys: ReadonlySet<string>) => void;
+  readonly onChange: (chosen: ReadonlySet<string>) => void;
 }) {
   const [text, setText] = useState("");
   const { data, error } = useLoad<CordPartitions>(pathWith(`/cords/${cordId}/partitions`, { open: true, text, limit: 100, order_by: "partition_key" }));
@@ -125,19 +125,20 @@ function OpenPartitions({
     <Box borderRadius="md" borderWidth={1} mt={2} p={2}>
       <Input aria-label="Find partitions" mb={2} onChange={(event) => setText(event.target.value)} placeholder="Find partitions" size="sm" value={text} />
       <Box maxH="12rem" overflowY="auto">
-        {data?.partitions.map(({ asset, asset_id, partition_key }) =>
-          partition_key === null ? null : (
-            <Box as="label" cursor="pointer" display="block" key={`${asset_id} ${partition_key}`} py={0.5}>
-              <input checked={keys.has(partition_key)} onChange={() => onChange(toggled(keys, [partition_key]))} type="checkbox" />{" "}
+        {data?.partitions.map((partition) => {
+          const id = idOf(partition);
+          return (
+            <Box as="label" cursor="pointer" display="block" key={id} py={0.5}>
+              <input checked={chosen.has(id)} onChange={() => onChange(toggled(chosen, [id]))} type="checkbox" />{" "}
               <Text as="span" {...WIDE_KEY}>
-                {keyText(partition_key)}
+                {keyText(partition.partition_key)}
               </Text>{" "}
               <Text as="span" color="fg.muted" fontSize="sm">
-                {asset}
+                {partition.asset}
               </Text>
             </Box>
-          ),
-        )}
+          );
+        })}
       </Box>
       {data && data.total_entries > data.partitions.length ? (
         <Text color="fg.muted" fontSize="sm">

@@ -1,4 +1,4 @@
-import type { Scope } from "../api/types";
+import type { PartitionRef, Scope } from "../api/types";
 
 /** How a person says which partitions of an asset are meant. */
 export type Selection =
@@ -59,4 +59,12 @@ export function toggled(selected: ReadonlySet<string>, keys: readonly string[]):
 export function narrowed(selected: ReadonlySet<string>, among: readonly string[], key: string): Set<string> {
   if (!among.every((one) => selected.has(one))) return toggled(selected, [key]);
   return new Set([...selected].filter((one) => one === key || !among.includes(one)));
+}
+
+/** A text that no other partition has: two assets may have the same key, and one may have none. */
+export const idOf = ({ asset_id: asset, partition_key: key }: PartitionRef): string => JSON.stringify([asset, key]);
+
+export function partitionOf(id: string): PartitionRef {
+  const [asset, key] = JSON.parse(id) as [number, string | null];
+  return { asset_id: asset, partition_key: key };
 }
