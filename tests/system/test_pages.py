@@ -44,6 +44,8 @@ SIZE_LIMIT = 150_000
 ACTS = re.compile("^(Pull|I am on it|Repair|Release|Edit|Raise|Let it through|Approve|Declare)")
 """The buttons that change something."""
 
+OWN_ASSET = {"asset_id": 9999, "name": "my_own", "uri": "my_own", "open_cords": [], "halted": 0, "bad": 0}
+
 SAID = re.compile(r"Cord \d|waits|has read bad data|stops? part")
 """What is on each page while a cord is open, once it is loaded."""
 
@@ -372,6 +374,25 @@ def test_exactly_the_chosen_partitions_are_released(line: Line, visit: Visit) ->
         assert open_under(cord) == before - {("left", chosen)}
         line.api("POST", f"/cords/{cord}/release", outcome="false_alarm")
     assert operator.complaints == []
+
+
+def test_who_may_pull_on_one_asset_of_many_has_the_button(visit: Visit) -> None:
+    """As if the first hundred were those of others."""
+    operator = visit("vic")
+    page = operator.page
+
+    def mine(route: Route) -> None:
+        answer = route.fetch()
+        assets = answer.json()
+        if "may_pull=true" in route.request.url:
+            assets = {"assets": [{**OWN_ASSET, "may_pull": True}], "total_entries": 1}
+        route.fulfill(response=answer, json=assets)
+
+    page.route("**/andon/v1/assets?*", mine)
+    operator.go("/plugin/andon")
+    page.get_by_role("button", name="Pull the cord").click()
+    page.get_by_role("dialog").get_by_role("button", name="my_own").wait_for()
+    page.unroute_all(behavior="wait")
 
 
 def test_a_request_to_another_host_is_noticed(visit: Visit) -> None:

@@ -153,7 +153,7 @@ function usePlan(scope: Scope | null, severity: Severity | "") {
 
 function AssetSearch({ onPick }: { readonly onPick: (asset: Asset) => void }) {
   const [text, setText] = useState("");
-  const found = useLoad<Assets>(pathWith("/assets", { text, limit: 12, order_by: "name" }));
+  const found = useLoad<Assets>(pathWith("/assets", { may_pull: true, text, limit: 12, order_by: "name" }));
   const [last, setLast] = useState<Assets>();
   if (found.data !== undefined && found.data !== last) setLast(found.data);
   return (
@@ -164,23 +164,21 @@ function AssetSearch({ onPick }: { readonly onPick: (asset: Asset) => void }) {
       </Field.Root>
       {found.error ? <Problem>{found.error.message}</Problem> : null}
       <Stack as="ul" gap={1} listStyleType="none">
-        {last?.assets
-          .filter((asset) => asset.may_pull)
-          .map((asset) => (
-            <li key={asset.asset_id}>
-              <Button justifyContent="start" onClick={() => onPick(asset)} size="sm" variant="ghost" width="100%">
-                {asset.name}
-                {asset.halted > 0 ? <StateTag state="halted" /> : asset.bad > 0 ? <StateTag state="bad" /> : null}
-              </Button>
-            </li>
-          ))}
+        {last?.assets.map((asset) => (
+          <li key={asset.asset_id}>
+            <Button justifyContent="start" onClick={() => onPick(asset)} size="sm" variant="ghost" width="100%">
+              {asset.name}
+              {asset.halted > 0 ? <StateTag state="halted" /> : asset.bad > 0 ? <StateTag state="bad" /> : null}
+            </Button>
+          </li>
+        ))}
       </Stack>
       {last && last.total_entries > last.assets.length ? (
         <Text color="fg.muted" fontSize="sm">
           and {last.total_entries - last.assets.length} more: type a part of the name
         </Text>
       ) : null}
-      {last?.total_entries === 0 ? <Text color="fg.muted">No asset is called like that.</Text> : null}
+      {last?.total_entries === 0 ? <Text color="fg.muted">You may pull on no asset that is called like that.</Text> : null}
     </Box>
   );
 }

@@ -14,8 +14,8 @@ import { Lamp, lineText } from "./LineCard";
 export function Board() {
   const [pulling, setPulling] = useState(false);
   const summary = useLoad<Summary>("/summary", (line) => (line && line.open_cords + line.bad_partitions > 0 ? OFTEN : SELDOM));
-  const mine = useLoad<Assets>(pathWith("/assets", { limit: 100 }));
-  const mayPull = mine.data?.assets.some((asset) => asset.may_pull) ?? false;
+  const mine = useLoad<Assets>(pathWith("/assets", { may_pull: true, limit: 1 }));
+  const mayPull = (mine.data?.total_entries ?? 0) > 0;
 
   return (
     <Box className="andon" mx="auto" maxW="64rem" p={{ base: 3, md: 6 }} width="100%">
