@@ -452,6 +452,18 @@ def test_what_a_run_published_is_pulled_from_its_page(line: Line, visit: Visit) 
     assert operator.complaints == []
 
 
+def test_a_cord_on_what_is_not_published_yet_says_what_it_covers(line: Line, visit: Visit) -> None:
+    asset = line.airflow.rest.asset_id("right")
+    cord = line.api("POST", "/cords", asset_id=asset, pattern="never-*", reason=REASON)["cord_id"]
+    operator = visit()
+    page = operator.go("/plugin/andon")
+    card = page.get_by_role("article", name=f"Cord {cord}")
+    card.get_by_role("link", name="right").wait_for()
+    card.get_by_text("what is published from now on: pattern never-*").wait_for()
+    operator.judge("board-scope")
+    line.api("POST", f"/cords/{cord}/release", only_scope=True)
+
+
 def test_thousands_of_partitions_are_picked_without_delay(line: Line, visit: Visit) -> None:
     asset = line.airflow.rest.asset_id("many")
     with line.airflow.engine.begin() as connection:

@@ -1,4 +1,5 @@
 import { Box, HStack, Progress, Text } from "@chakra-ui/react";
+import type { ReactNode } from "react";
 
 import { pathWith } from "../api/client";
 import type { AssetOfCord, Awaited, Cord, CordPartitions } from "../api/types";
@@ -6,8 +7,9 @@ import { OFTEN, useLoad } from "../api/useLoad";
 import { count, keyText } from "../lib/words";
 import { Ago, Tag, ToAsset, ToRun, WIDE_KEY } from "./basics";
 
-/** The assets of a cord, with the first of their partitions. */
+/** The assets of a cord, with the first of their partitions, and what it covers of what is published later. */
 export function Assets({ cord }: { readonly cord: Cord }) {
+  const named = new Set(cord.assets.map((asset) => asset.asset_id));
   return (
     <>
       {cord.assets.map((asset) => (
@@ -16,8 +18,23 @@ export function Assets({ cord }: { readonly cord: Cord }) {
           <Text {...WIDE_KEY} fontWeight="normal">
             {keysOf(asset)}
           </Text>
+          {cord.scopes
+            .filter((scope) => scope.asset_id === asset.asset_id && scope.ended_at === null)
+            .map(({ covers }) => (
+              <Later key={covers}>and what is published later: {covers}</Later>
+            ))}
         </HStack>
       ))}
+      {cord.scopes
+        .filter((scope) => !named.has(scope.asset_id))
+        .map(({ asset, asset_id, covers, ended_at }) => (
+          <HStack align="baseline" columnGap={2} key={`${asset_id} ${covers}`} rowGap={0} wrap="wrap">
+            <ToAsset id={asset_id} name={asset} />
+            <Later>
+              {ended_at === null ? "what is published from now on" : "what would have been published"}: {covers}
+            </Later>
+          </HStack>
+        ))}
       {cord.hidden_assets > 0 ? (
         <Text color="fg.muted" fontSize="sm" fontWeight="normal">
           and {count(cord.hidden_assets, "asset")} that you may not see
@@ -26,6 +43,12 @@ export function Assets({ cord }: { readonly cord: Cord }) {
     </>
   );
 }
+
+const Later = ({ children }: { readonly children: ReactNode }) => (
+  <Text fontSize="sm" fontWeight="normal" overflowWrap="anywhere">
+    {children}
+  </Text>
+);
 
 function keysOf({ first_keys: keys, partitions }: AssetOfCord): string {
   const shown = keys.slice(0, 3);

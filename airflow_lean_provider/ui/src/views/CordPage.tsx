@@ -91,7 +91,7 @@ function Scope({ cord, onDone, scope }: { readonly cord: Cord; readonly onDone: 
   return (
     <HStack fontSize="sm" wrap="wrap">
       <Text>
-        Also covers {scope.covers} of {scope.asset}
+        Covers {scope.covers} of {scope.asset}, also what is published later
         {scope.ended_at === null ? "." : ` (until ${scope.ended_by ?? "somebody"} ended it).`}
       </Text>
       {scope.ended_at === null && cord.may.release ? (
