@@ -160,6 +160,7 @@ def test_from_the_pull_to_the_repair(line: Line, visit: Visit) -> None:
     )
     places = places_where_it_is_said(line, cord)
     everybody_sees_why(visit, cord, places)
+    only_held_runs_are_said_to_come_first(operator, places)
     a_viewer_sees_no_button_that_fails(visit("vic"), places)
     dialogs_open_and_close_with_the_keyboard(operator, places)
     runs_of_a_cord_are_found_by_what_is_said_of_them(operator, places["cord"])
@@ -216,6 +217,16 @@ def everybody_sees_why(visit: Visit, cord: int, places: dict[str, str]) -> None:
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
     phone.go(places["board"]).get_by_role("button", name="Pull the cord").wait_for()
     phone.leave()
+
+
+def only_held_runs_are_said_to_come_first(operator: Visitor, places: dict[str, str]) -> None:
+    for path, held in ((places["dag"], 1), ("/dags/reporting/plugin/andon_dag", 0)):
+        with operator.page.expect_response(lambda answer: "waiting=true" in answer.url):
+            page = operator.go(path)
+        page.get_by_role("region", name="Runs").get_by_text("tainted").wait_for()
+        if held:
+            page.get_by_text("queued until 2037").wait_for()
+        assert page.get_by_text("queued until 2037").count() == held
 
 
 def a_viewer_sees_no_button_that_fails(viewer: Visitor, places: dict[str, str]) -> None:

@@ -2,7 +2,7 @@ import { Box, Button, Field, Heading, HStack, Stack, Text, Textarea } from "@cha
 import { useState } from "react";
 
 import { pathWith } from "../api/client";
-import type { Published, Why, WhyReason } from "../api/types";
+import type { Holds as HoldsFound, Published, Why, WhyReason } from "../api/types";
 import { OFTEN, SELDOM, useLoad } from "../api/useLoad";
 import { Ago, For, LabelTags, Problem, Rows, Section, segment, StateTag, To, ToAsset, ToCord, Waiting, WIDE_KEY } from "../components/basics";
 import { AwaitedText } from "../components/CordFacts";
@@ -33,6 +33,8 @@ export function DagTab({ dagId, taskId }: { readonly dagId: string; readonly tas
 /** Where runs are that Airflow shows only after all held ones, since those are queued until a far date. */
 function NotHeld({ dagId }: { readonly dagId: string }) {
   const [now] = useState(() => new Date().toISOString());
+  const { data: waiting } = useLoad<HoldsFound>(pathWith("/holds", { dag_id: dagId, waiting: true, limit: 100 }), () => SELDOM);
+  if (!waiting?.holds.some((hold) => hold.whole)) return null;
   return (
     <Text color="fg.muted" fontSize="sm" mb={3}>
       Airflow lists held runs first, as queued until 2037. <To path={`/dags/${segment(dagId)}/runs?run_after_lte=${now}`}>All runs that are not held</To>
