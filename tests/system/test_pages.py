@@ -202,12 +202,14 @@ def places_where_it_is_said(line: Line, cord: int) -> dict[str, str]:
 
 
 def everybody_sees_why(visit: Visit, cord: int, places: dict[str, str]) -> None:
-    say_why = {"board", "cord", "dashboard", "run-held", "run-tainted", "task-instance"}
     for scheme in ("light", "dark"):
         somebody = visit(scheme=scheme)
         for name, path in places.items():
             ours = somebody.go(path).locator(".andon")
-            ours.get_by_text(REASON if name in say_why else f"Cord {cord}").first.wait_for()
+            ours.get_by_text(f"Cord {cord}" if name == "asset" else REASON).first.wait_for()
+            if name in ("dag", "task"):
+                ours.get_by_text("Pulled by olga").wait_for()
+                ours.get_by_text("Awaited: the release of the cord").wait_for()
             somebody.judge(name)
         somebody.leave()  # Airflow's own pages ask without end: too many of them choke an api-server
     phone = visit(width=390)
@@ -460,6 +462,31 @@ def test_what_a_run_published_is_pulled_from_its_page(line: Line, visit: Visit) 
     line.airflow.wait_until(
         lambda: line.api("GET", f"/cords/{cord}")["state"] == "closed", "the cord's end", timeout=180
     )
+    assert operator.complaints == []
+
+
+def test_what_a_run_published_is_repaired_from_its_page(line: Line, visit: Visit) -> None:
+    key = "2026-06-22"
+    run = line.airflow.rest.trigger("twins", key)
+    line.wait_succeeded("twins", key)
+    cord = line.api("POST", "/cords", run={"dag_id": "twins", "run_id": run}, reason=REASON)["cord_id"]
+    for path in ("plugin/andon_dag_run", "tasks/work/plugin/andon_task_instance"):
+        viewer = visit("vic")
+        page = viewer.go(f"/dags/twins/runs/{run}/{path}")
+        page.get_by_role("link", name=f"Cord {cord}").first.wait_for()
+        assert page.locator(".andon").get_by_role("button", name=ACTS).count() == 0
+        operator = visit()
+        page = operator.go(f"/dags/twins/runs/{run}/{path}")
+        page.get_by_role("region", name="Published").get_by_role("button", name="Repair").wait_for()
+        operator.judge("published-repair")
+    page.get_by_role("button", name="Repair").click()
+    page.get_by_role("dialog", name=f"Repair cord {cord}").get_by_role("button", name="Repair").click()
+    page.get_by_role("dialog").wait_for(state="detached")
+    line.airflow.wait_until(
+        lambda: line.api("GET", f"/cords/{cord}")["state"] == "closed", "the cord's end", timeout=180
+    )
+    outcomes = {p["outcome"] for p in line.api("GET", f"/cords/{cord}/partitions")["partitions"]}
+    assert outcomes == {"fixed"}
     assert operator.complaints == []
 
 

@@ -157,6 +157,8 @@ export type Published = {
   may_pull: boolean;
 };
 
+export type CordInBrief = { cord_id: number; reason: string; pulled_by: string; pulled_at: string };
+
 export type Hold = {
   dag_id: string;
   run_id: string;
@@ -166,7 +168,7 @@ export type Hold = {
   parked: string[];
   stopped: string[];
   since: string;
-  cords: { cord_id: number; reason: string; pulled_by: string; pulled_at: string }[];
+  cords: CordInBrief[];
   because: (PartitionName & { cord_id: number | null })[];
 };
 

@@ -10,14 +10,14 @@ import { ReleaseDialog } from "./ReleaseDialog";
 /** Narrow enough on a phone for three buttons beside each other. */
 const PADDING = { base: 2.5, sm: 3.5 };
 
-type Step = "repair" | "release" | "edit" | "raise" | undefined;
+type Step = "release" | "edit" | "raise" | undefined;
 
 /** What the caller may do to a cord, and nothing else. */
 export function CordActions({ cord, everything, onDone }: { readonly cord: Cord; readonly everything?: boolean; readonly onDone: () => void }) {
   const [step, setStep] = useState<Step>();
   const acknowledging = useAct<Cord>(onDone);
   const close = () => setStep(undefined);
-  const { acknowledge, edit, raise_to_stop: raise, release, repair } = cord.may;
+  const { acknowledge, edit, raise_to_stop: raise, release } = cord.may;
 
   return (
     <>
@@ -33,11 +33,7 @@ export function CordActions({ cord, everything, onDone }: { readonly cord: Cord;
             I am on it
           </Button>
         ) : null}
-        {repair ? (
-          <Button onClick={() => setStep("repair")} px={PADDING} size="sm" variant="outline">
-            Repair
-          </Button>
-        ) : null}
+        <RepairCord cord={cord} onDone={onDone} />
         {release ? (
           <Button onClick={() => setStep("release")} px={PADDING} size="sm" variant="outline">
             Release
@@ -56,18 +52,6 @@ export function CordActions({ cord, everything, onDone }: { readonly cord: Cord;
       </HStack>
       {acknowledging.problem === undefined ? null : <Problem>{acknowledging.problem}</Problem>}
       {step === "release" ? <ReleaseDialog cord={cord} onClose={close} onDone={onDone} /> : null}
-      {step === "repair" ? (
-        <Confirm
-          go="Repair"
-          onClose={close}
-          onDone={onDone}
-          path={`/cords/${cord.cord_id}/repair`}
-          title={`Repair cord ${cord.cord_id}`}
-        >
-          The tasks that published the bad partitions run again. Once they have published, the cord is released as fixed, and whatever
-          has read the bad data runs again, in order, by itself.
-        </Confirm>
-      ) : null}
       {step === "raise" ? (
         <Confirm
           go="Stop the line"
@@ -80,6 +64,31 @@ export function CordActions({ cord, everything, onDone }: { readonly cord: Cord;
         </Confirm>
       ) : null}
       {step === "edit" ? <EditReason cord={cord} onClose={close} onDone={onDone} /> : null}
+    </>
+  );
+}
+
+/** The button that repairs, for whoever may. */
+export function RepairCord({ cord, onDone, small }: { readonly cord: Cord; readonly onDone: () => void; readonly small?: boolean }) {
+  const [asking, setAsking] = useState(false);
+  if (!cord.may.repair && !asking) return null;
+  return (
+    <>
+      <Button onClick={() => setAsking(true)} px={PADDING} size={small ? "xs" : "sm"} variant="outline">
+        Repair
+      </Button>
+      {asking ? (
+        <Confirm
+          go="Repair"
+          onClose={() => setAsking(false)}
+          onDone={onDone}
+          path={`/cords/${cord.cord_id}/repair`}
+          title={`Repair cord ${cord.cord_id}`}
+        >
+          The tasks that published the bad partitions run again. Once they have published, the cord is released as fixed, and whatever
+          has read the bad data runs again, in order, by itself.
+        </Confirm>
+      ) : null}
     </>
   );
 }

@@ -6,6 +6,7 @@ import type { Hold, Holds as Found } from "../api/types";
 import { type Loaded, useLoad } from "../api/useLoad";
 import { keyText, labelled, LABELS } from "../lib/words";
 import { Ago, LabelTags, Pager, Problem, Rows, ToCord, ToDag, ToRun, Waiting, WIDE_KEY } from "./basics";
+import { CordsInBrief } from "./CordsInBrief";
 
 const SIZE = 25;
 
@@ -31,6 +32,7 @@ export function Holds({
   return (
     <>
       {(found.data?.total_entries ?? 0) > 0 ? besides : null}
+      {query.cord_id === undefined && found.data ? <CordsInBrief cords={found.data.holds.flatMap((hold) => hold.cords)} /> : null}
       <NativeSelect.Root hidden={!choice.current} mb={2} size="sm" width="12rem">
         <NativeSelect.Field
           aria-label="Runs in which state"

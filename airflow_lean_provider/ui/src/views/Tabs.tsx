@@ -6,6 +6,7 @@ import type { Holds as HoldsFound, Published, Why, WhyReason } from "../api/type
 import { OFTEN, SELDOM, useLoad } from "../api/useLoad";
 import { Ago, For, LabelTags, Problem, Rows, Section, segment, StateTag, To, ToAsset, ToCord, Waiting, WIDE_KEY } from "../components/basics";
 import { AwaitedText } from "../components/CordFacts";
+import { RepairOf } from "../components/CordsInBrief";
 import { DeclareDialog } from "../components/DeclareDialog";
 import { Dialogue } from "../components/Dialogue";
 import { Holds } from "../components/Holds";
@@ -211,12 +212,13 @@ function PublishedSection({
   readonly what: string;
 }) {
   const [pulling, setPulling] = useState(false);
-  const { data } = useLoad<Published>(
+  const { data, reload } = useLoad<Published>(
     pathWith("/published", { dag_id: dagId, run_id: runId, task_id: taskId, map_index: mapIndex }),
     () => SELDOM,
   );
   if (!data || data.published.length + data.hidden === 0) return null;
   const shown = data.published.slice(0, 100);
+  const firstOf = new Map(shown.flatMap((partition) => partition.cords.map((id) => [id, partition] as const)).reverse());
   return (
     <Section
       action={
@@ -245,9 +247,10 @@ function PublishedSection({
             </td>
             <td>
               {partition.cords.map((id) => (
-                <Text key={id}>
+                <HStack key={id} wrap="wrap">
                   <ToCord id={id} />
-                </Text>
+                  {firstOf.get(id) === partition ? <RepairOf id={id} onDone={reload} /> : null}
+                </HStack>
               ))}
             </td>
           </tr>
