@@ -27,6 +27,8 @@ class Facts:
         self.dags: dict[str, DagSpec] = {}
         self._above: dict[tuple[str, str], set[str]] = {}
         self.removed: set[str] = set()
+        self.gone_since: dict[str, int] = {}
+        """When the file of a Dag was gone for the last time."""
         self.paused: set[str] = set()
         self.runs: dict[RunId, Run] = {}
         self.executions: list[Execution] = []

@@ -165,6 +165,7 @@ class Judge:
 
     def _see_DagRemoved(self, event: seen.DagRemoved) -> None:
         self.facts.removed.add(event.dag)
+        self.facts.gone_since[event.dag] = event.at
 
     def _see_DagPaused(self, event: seen.DagPaused) -> None:
         (self.facts.paused.add if event.paused else self.facts.paused.discard)(event.dag)
@@ -266,6 +267,8 @@ class Judge:
             payer = None
         if payer is None and owes:
             payer = owed.payer(run)
+            if payer is not None and self._was_never_looked_at(payer):
+                payer = None
         if payer is not None:
             self.complain(
                 "D5, one payer",
@@ -276,6 +279,11 @@ class Judge:
                 "D5, a child run whose triggering task owes, or has run again since, is superseded",
                 f"{label(task)} goes on",
             )
+
+    def _was_never_looked_at(self, run: RunId) -> bool:
+        """The file of its Dag was gone before the scheduler got to it: nobody knows that it waits to read."""
+        has_begun = any(task.run == run for task in self.facts.last)
+        return not has_begun and self.facts.gone_since.get(run.dag, -1) > self.facts.runs[run].created
 
     def _judge_reason(self, task: TaskId, before: Execution | None) -> bool:
         """Each once: who has ended of itself runs again only for a reason. Whether that is a repair."""
