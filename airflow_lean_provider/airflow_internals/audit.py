@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from airflow_lean_provider.rules.facts import Task
 
-OWNER = "andon"
+THE_BRAKE = "andon"
+"""Who has done what no person did."""
 
 
 class Entry(NamedTuple):
@@ -30,12 +31,14 @@ class Entry(NamedTuple):
 
     :param event: what was done: ``andon hold``, ``andon stop``, ``andon repair``, ``andon release`` ...
     :param run: to what, None if to the brake itself
+    :param by: whose line it is, as Airflow itself names who calls its API
     """
 
     event: str
     run: Run | None = None
     extra: str = ""
     task: Task | None = None
+    by: str = THE_BRAKE
 
 
 def write_entries(entries: Iterable[Entry], on: Session | Connection) -> None:
@@ -45,7 +48,8 @@ def write_entries(entries: Iterable[Entry], on: Session | Connection) -> None:
         {
             "dttm": moment,
             "event": entry.event,
-            "owner": OWNER,
+            "owner": entry.by,
+            "owner_display_name": entry.by,
             "extra": entry.extra,
             "dag_id": entry.run.dag_id if entry.run else None,
             "run_id": entry.run.run_id if entry.run else None,

@@ -69,7 +69,7 @@ def clean(*, before: datetime, by: str, dry_run: bool = False) -> Counter[str]:
                     session.execute(delete(model).where(model.id.in_(some)))
             if counts.total():
                 said = f"before {before.isoformat()} by {by}: {counts.total()} rows"
-                write_entries([Entry("andon clean", extra=said)], session)
+                write_entries([Entry("andon clean", extra=said, by=by)], session)
         return counts
 
     return in_transaction(delete_old)

@@ -55,7 +55,7 @@ def acknowledge(cord: int, *, by: str, note: str | None = None) -> Acknowledged:
         row.acknowledged_by = by
         row.acknowledged_at = moment = now()
         row.acknowledged_note = note
-        write_entries([Entry("andon ack", extra=f"cord {cord} by {by}: {note or ''}")], session)
+        write_entries([Entry("andon ack", extra=f"cord {cord} by {by}: {note or ''}", by=by)], session)
         return Acknowledged(cord, by, moment, new=True)
 
     return in_transaction(mark)
@@ -87,7 +87,7 @@ def edit_reason(cord: int, reason: str, *, by: str) -> bool:
         }
         notes.write_notes(held, session)
         said = f"cord {cord} by {by}: {row.reason} (before: {before})"
-        write_entries([Entry("andon edit", extra=said)], session)
+        write_entries([Entry("andon edit", extra=said, by=by)], session)
         return True
 
     return in_transaction(edit)
@@ -115,7 +115,7 @@ def raise_to_stop(cord: int, *, by: str, timeout: float | None = None) -> bool:
             select(CordPartition).where(CordPartition.cord_id == cord, CordPartition.outcome.is_(None))
         )
         halt({Partition(p.asset_id, p.partition_key) for p in covered}, cord, now(), session)
-        write_entries([Entry("andon raise", extra=f"cord {cord} by {by}")], session)
+        write_entries([Entry("andon raise", extra=f"cord {cord} by {by}", by=by)], session)
 
     in_transaction(set_severity)
     return settle(timeout)

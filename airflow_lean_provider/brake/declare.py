@@ -95,7 +95,7 @@ def declare(
             )
         )
         said = f"{found.name} {key!r} ({last.id}) as {outcome.value} by {by}: {reason.strip()}"
-        write_entries([Entry("andon declare", extra=said)], session)
+        write_entries([Entry("andon declare", extra=said, by=by)], session)
         return Declared(found.name, key, outcome, by, moment, new=True)
 
     declared = in_transaction(write)

@@ -72,7 +72,7 @@ def let_through(run: Run, *, reason: str, by: str, timeout: float | None = None)
                 let_at=moment,
             )
         )
-        write_entries([Entry("andon let-through", run, f"{by}: {reason.strip()}")], session)
+        write_entries([Entry("andon let-through", run, f"{by}: {reason.strip()}", by=by)], session)
         return Permitted(run, by, moment, new=True)
 
     permitted = in_transaction(permit)
@@ -99,7 +99,7 @@ def approve(run: Run, *, by: str, reason: str | None = None, timeout: float | No
             raise BadRequest("run", f"no repair of {run.run_id!r} of {run.dag_id!r} waits for a person")
         moment = now()
         session.add(Approval(**run._asdict(), reason=reason, approved_by=by, approved_at=moment))
-        write_entries([Entry("andon approve", run, f"{by}: {reason or ''}")], session)
+        write_entries([Entry("andon approve", run, f"{by}: {reason or ''}", by=by)], session)
         return Permitted(run, by, moment, new=True)
 
     permitted = in_transaction(permit)

@@ -161,7 +161,7 @@ def pull(
         if cord.severity == Severity.STOP.value:
             halt({t.partition for t in meant.targets if not t.good_again}, cord.id, moment, session)
         said = f"cord {cord.id} by {by}: {cord.reason}"
-        write_entries([Entry("andon pull", extra=said)], session)
+        write_entries([Entry("andon pull", extra=said, by=by)], session)
         return Pulled(cord.id, settled=False)
 
     pulled = in_transaction(record)

@@ -102,7 +102,7 @@ def release(
             row.after_publication = on_publication
         when = " once it is published again" if on_publication else ""
         said = f"cord {cord} as {outcome.value}{when} by {by}: {note or ''}"
-        write_entries([Entry("andon release", extra=said)], session)
+        write_entries([Entry("andon release", extra=said, by=by)], session)
 
     in_transaction(ask)
     settle(timeout)
@@ -182,8 +182,8 @@ def repair(
         locked = holding.lock_runs({t.run for t in wanted}, session=session)
         again = {run: [t for t in wanted if t.run == run] for run in locked}
         cleared = clearing.clear(locked, again, session=session)
-        trail = [Entry("andon repair", run, f"cord {cord}: publishes again") for run in locked]
-        write_entries([Entry("andon repair", extra=f"cord {cord} by {by}"), *trail], session)
+        trail = [Entry("andon repair", run, f"cord {cord}: publishes again", by=by) for run in locked]
+        write_entries([Entry("andon repair", extra=f"cord {cord} by {by}", by=by), *trail], session)
         for row in rows:
             row.asked_outcome = Outcome.FIXED.value
             row.asked_by = by

@@ -112,7 +112,7 @@ def end(cord: int, by: str, session: Session) -> bool:
         scope.ended_at = now()
         scope.ended_by = by
         said = f"cord {cord} covers {scope.asset_name} ({meaning(scope)}) no longer, by {by}"
-        write_entries([Entry("andon release", extra=said)], session)
+        write_entries([Entry("andon release", extra=said, by=by)], session)
     return bool(still_open)
 
 

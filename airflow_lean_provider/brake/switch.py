@@ -51,7 +51,7 @@ def disable(*, reason: str, by: str) -> int:
                 notes.remove_notes([dag_run.id], session)
                 row.run_after = None
                 row.was = None
-                write_entries([Entry("andon disable", run, reason)], session)
+                write_entries([Entry("andon disable", run, reason, by=by)], session)
             elif row is not None and row.was is not None and row.was["start_date"]:
                 holding.start_clock(dag_run, datetime.fromisoformat(row.was["start_date"]))
                 row.was = None
@@ -59,13 +59,13 @@ def disable(*, reason: str, by: str) -> int:
                 give_back(dag_run, session=session)
         for task, ti in holding.lock_tasks(parked, session=session).items():
             holding.unpark(ti)
-            write_entries([Entry("andon disable", task.run, reason, task)], session)
+            write_entries([Entry("andon disable", task.run, reason, task, by)], session)
         session.execute(delete(ParkedTask))
         switch.enabled = False
         switch.reason = reason.strip()
         switch.changed_by = by
         switch.changed_at = now()
-        write_entries([Entry("andon disable", None, f"{by}: {reason.strip()}")], session)
+        write_entries([Entry("andon disable", None, f"{by}: {reason.strip()}", by=by)], session)
         return let_go
 
     return in_transaction(undo)
@@ -84,7 +84,7 @@ def enable(*, by: str, timeout: float | None = None) -> bool:
         switch.reason = None
         switch.changed_by = by
         switch.changed_at = now()
-        write_entries([Entry("andon enable", None, by)], session)
+        write_entries([Entry("andon enable", None, by, by=by)], session)
 
     in_transaction(turn_on)
     return settle(timeout)

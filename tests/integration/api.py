@@ -17,7 +17,7 @@ from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 from fastapi.testclient import TestClient
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from airflow_lean_provider.plugin import LeanPlugin, _fastapi_apps
 from airflow_lean_provider.store.models import Base
@@ -61,6 +61,7 @@ class Client:
         return client
 
     def _log_in(self, user: BaseUser | None) -> None:
+        self.name = user.get_name() if user is not None else None
         app = application(conf.get("core", "auth_manager"))
         self._http = TestClient(app, raise_server_exceptions=False)
         self.token = airflow_app.get_auth_manager().generate_jwt(user) if user is not None else None
@@ -104,10 +105,10 @@ def nothing_changes() -> Iterator[None]:
     assert contents() == before
 
 
-def audited() -> int:
-    """Return how many lines Airflow's audit log has."""
+def audited() -> list[tuple[str, str | None]]:
+    """Return what was done and by whom, as Airflow's audit log has it; the last line last."""
     with create_session(scoped=False) as session:
-        return session.scalar(select(func.count()).select_from(Log)) or 0
+        return [(e, owner) for e, owner in session.execute(select(Log.event, Log.owner).order_by(Log.id))]
 
 
 def contents() -> dict[str, list[tuple[Any, ...]]]:

@@ -69,6 +69,19 @@ CHANGES: dict[tuple[str, str], str] = {
 }
 """What it takes to change something."""
 
+EVENTS: dict[tuple[str, str], str] = {
+    ("POST", "/v1/cords"): "andon pull",
+    ("PATCH", "/v1/cords/{cord_id}"): "andon edit",
+    ("POST", "/v1/cords/{cord_id}/raise"): "andon raise",
+    ("POST", "/v1/cords/{cord_id}/acknowledge"): "andon ack",
+    ("POST", "/v1/cords/{cord_id}/release"): "andon release",
+    ("POST", "/v1/cords/{cord_id}/repair"): "andon repair",
+    ("POST", "/v1/partitions/declare"): "andon declare",
+    ("POST", "/v1/runs/let-through"): "andon let-through",
+    ("POST", "/v1/runs/approve-repair"): "andon approve",
+}
+"""What the audit log calls it; :mod:`.test_api_audit` looks at all of them."""
+
 TABLE = READS_CORDS | CHANGES
 
 SEES = {LOG_IN, SEE, SEE_DAG}
@@ -173,12 +186,12 @@ def check(roles: dict[str | None, set[str]], client_of: Callable[[str | None], C
             if needed in rights:
                 stage.clear_away()
                 stage.take_new()
-                lines = audited()
-                got = stage.ask(client_of(role), *route)
+                client, lines = client_of(role), len(audited())
+                got = stage.ask(client, *route)
                 if got != NOT_NOW.get(route, 201 if route == ("POST", "/v1/cords") else 200):
                     wrong.append((role, route, got))
-                elif got < 300 and audited() == lines:
-                    wrong.append((role, route, "left no line in the audit log"))
+                elif got < 300 and (EVENTS[route], client.name) not in audited()[lines:]:
+                    wrong.append((role, route, "left no line of its own in the audit log"))
     assert wrong == []
 
 
