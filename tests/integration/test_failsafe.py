@@ -255,6 +255,29 @@ def test_a_run_that_a_person_marks_while_it_is_held(chain: World, state: str) ->
     assert of_cords() == []
 
 
+def test_a_held_run_of_a_dag_that_disappears_stays_held(world: World) -> None:
+    """Airflow forgets what such a Dag is scheduled on; its file may be back in a minute."""
+    from airflow.models.asset import remove_references_to_deleted_dags
+    from airflow.models.dag import DagModel
+
+    dags = [producer("ingest", ORDERS), consumer("cleaning", ORDERS, CLEAN)]
+    world.add(*dags)
+    world.publish("ingest", "p1")
+    cord = world.pull("orders", "p1")
+    world.play()
+    by_hand = world.trigger("cleaning", "p1")
+    world.play()
+    with world._session() as session:
+        session.get_one(DagModel, "cleaning").is_stale = True
+        session.flush()
+        remove_references_to_deleted_dags(session)
+    assert world.play() == {}
+    assert [run.run_after.year for run in world.runs("cleaning", "p1") if run.run_id == by_hand] == [2037]
+    world.add(*dags)
+    world.release(cord, "false_alarm")
+    assert world.play() == {("cleaning.work", "p1"): 1}
+
+
 def test_a_dag_that_disappears_while_its_run_is_held(world: World) -> None:
     from airflow.models.dag import DagModel
 

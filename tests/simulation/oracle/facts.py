@@ -94,6 +94,11 @@ class Facts:
         self.removed.discard(dag.id)
         self._above.clear()
 
+    def was_told_by_a_task_that_is_gone(self, run: RunId) -> bool:
+        """Its Dag has that task no more: what it had read besides what its run reads is not known."""
+        parent = self.runs[run].parent
+        return parent is not None and self.spec(parent) is None
+
     # Runs and executions
 
     def create(self, event: RunCreated, inherited: Reading | None) -> None:

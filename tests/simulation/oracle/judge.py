@@ -383,7 +383,8 @@ class Judge:
             or task in self.to_skip
             or task.run in self.superseded
             or self.moment.may_be_owed.triggered_in_vain(task.run)
-            or not self.facts.runs[task.run].exists
+            or not facts.runs[task.run].exists
+            or facts.was_told_by_a_task_that_is_gone(task.run)
         ):
             self.complain(
                 "a held run is never skipped for waiting",

@@ -141,11 +141,6 @@ class AtRest:
 
     # Debts
 
-    def _was_told_by_a_task_that_is_gone(self, run: RunId) -> bool:
-        """Its Dag has that task no more: what it had read besides what its run reads is not known."""
-        parent = self.facts.runs[run].parent
-        return parent is not None and self.facts.spec(parent) is None
-
     def _judge_debts(self) -> None:
         """Each due debt is paid, unless whoever could pay has failed, is paused, or is gone."""
         owed = self.judge.moment.owed
@@ -161,7 +156,7 @@ class AtRest:
                 or owed.payer(task.run) is not None
                 or self._will_run(task)
                 or self._waits_for_a_person(task)
-                or self._was_told_by_a_task_that_is_gone(task.run)
+                or self.facts.was_told_by_a_task_that_is_gone(task.run)
             ):
                 continue
             self.judge.complain(

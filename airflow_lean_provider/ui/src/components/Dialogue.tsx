@@ -17,7 +17,7 @@ type Props = {
   readonly title: string;
 };
 
-/** A dialog that does one thing; on a phone it takes the whole page. */
+/** A dialog that does one thing, on its button or on Ctrl and Enter; on a phone it takes the whole page. */
 export function Dialogue({ busy, children, danger, disabled, go, hint, onClose, onGo, problem, size = "md", title }: Props) {
   const phone = useBreakpointValue({ base: true, md: false }) ?? false;
   return (
@@ -25,7 +25,11 @@ export function Dialogue({ busy, children, danger, disabled, go, hint, onClose, 
       <Portal>
         <Dialog.Backdrop />
         <Dialog.Positioner>
-          <Dialog.Content>
+          <Dialog.Content
+            onKeyDown={(event) => {
+              if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !disabled && !busy) onGo();
+            }}
+          >
             <Dialog.Header>
               <Dialog.Title>{title}</Dialog.Title>
             </Dialog.Header>

@@ -34,17 +34,19 @@ export function PartitionCalendar({
   assetId,
   latest,
   onChange,
+  picked,
   selected,
 }: {
   readonly assetId: number;
   readonly latest: string;
   readonly onChange: (keys: ReadonlySet<string>) => void;
+  readonly picked: ReadonlySet<string>;
   readonly selected: ReadonlySet<string>;
 }) {
   const [month, setMonth] = useState(monthOf(latest));
   const [days, setDays] = useState<Map<string, Partition[]>>();
   const [failed, setFailed] = useState(false);
-  const [day, setDay] = useState<string>();
+  const [day, setDay] = useState(latest);
   useEffect(() => {
     let left = false;
     setDays(undefined);
@@ -57,7 +59,7 @@ export function PartitionCalendar({
       left = true;
     };
   }, [assetId, month]);
-  const ofDay = day === undefined ? [] : (days?.get(day) ?? []);
+  const ofDay = days?.get(day) ?? [];
 
   return (
     <Box>
@@ -85,9 +87,9 @@ export function PartitionCalendar({
             if (date === null) return <Box key={index} />;
             const partitions = days?.get(date) ?? [];
             const keys = keysOf(partitions);
-            const picked = keys.filter((key) => selected.has(key)).length;
+            const within = keys.filter((key) => selected.has(key)).length;
             const state = URGENT.find((one) => partitions.some((p) => p.state === one)) ?? "clean";
-            const all = picked > 0 && picked === keys.length;
+            const all = within > 0 && within === keys.length;
             return (
               <Button
                 aria-pressed={all}
@@ -99,10 +101,10 @@ export function PartitionCalendar({
                 key={index}
                 minW={0}
                 onClick={() => {
-                  onChange(toggled(selected, keys));
+                  onChange(toggled(picked, keys));
                   setDay(date);
                 }}
-                outline={picked > 0 ? "2px solid" : undefined}
+                outline={within > 0 ? "2px solid" : undefined}
                 outlineColor="blue.solid"
                 px={0}
                 size="xs"
@@ -114,7 +116,7 @@ export function PartitionCalendar({
                 </Text>
                 {keys.length > 1 ? (
                   <Text as="span" fontSize="2xs" lineHeight={1}>
-                    {picked > 0 && !all ? `${picked} of ` : ""}
+                    {within > 0 && !all ? `${within} of ` : ""}
                     {keys.length}
                     <VisuallyHidden> partitions, {STATES[state].text}</VisuallyHidden>
                   </Text>
@@ -129,15 +131,17 @@ export function PartitionCalendar({
         <HStack aria-label={`Partitions of ${day}`} gap={1} mt={2} role="group" wrap="wrap">
           {keysOf(ofDay).map((key) => (
             <Button
-              aria-label={key}
               aria-pressed={selected.has(key)}
               fontFamily="mono"
               key={key}
-              onClick={() => onChange(narrowed(selected, keysOf(ofDay), key))}
+              onClick={() => onChange(narrowed(picked, keysOf(ofDay), key))}
               size="2xs"
               variant={selected.has(key) ? "solid" : "outline"}
             >
-              {key.slice(10)}
+              <span>
+                <VisuallyHidden>{key.slice(0, 10)}</VisuallyHidden>
+                {key.slice(10)}
+              </span>
             </Button>
           ))}
         </HStack>

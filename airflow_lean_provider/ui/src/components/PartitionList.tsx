@@ -13,10 +13,12 @@ const ROW = 36;
 export function PartitionList({
   assetId,
   onChange,
+  picked,
   selected,
 }: {
   readonly assetId: number;
   readonly onChange: (keys: ReadonlySet<string>) => void;
+  readonly picked: ReadonlySet<string>;
   readonly selected: ReadonlySet<string>;
 }) {
   const [text, setText] = useState("");
@@ -43,9 +45,9 @@ export function PartitionList({
   const pick = async (index: number, key: string, extend: boolean) => {
     if (extend && last.current !== undefined) {
       const found = await between(Math.min(last.current, index), Math.max(last.current, index));
-      onChange(new Set([...selected, ...found.flatMap((p) => (p.partition_key === null ? [] : [p.partition_key]))]));
+      onChange(new Set([...picked, ...found.flatMap((p) => (p.partition_key === null ? [] : [p.partition_key]))]));
     } else {
-      onChange(toggled(selected, [key]));
+      onChange(toggled(picked, [key]));
     }
     last.current = index;
   };

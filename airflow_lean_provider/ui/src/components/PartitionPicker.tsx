@@ -1,11 +1,11 @@
 import { Box, Button, Field, HStack, Input, SegmentGroup, Text, Textarea } from "@chakra-ui/react";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 
 import { pathWith } from "../api/client";
 import type { Partitions } from "../api/types";
 import { useLoad } from "../api/useLoad";
 import { dayOf } from "../lib/calendar";
-import { keysIn, type Selection } from "../lib/selection";
+import { keysIn, pickedIn, type Selection } from "../lib/selection";
 import { count } from "../lib/words";
 import { Problem, Waiting } from "./basics";
 import { PartitionCalendar } from "./PartitionCalendar";
@@ -20,7 +20,7 @@ const WAYS = {
 } as const;
 type Way = keyof typeof WAYS;
 
-/** Which partitions of an asset: on a calendar, in a list, a range, free text, or also what is published later. */
+/** Which partitions of an asset: proposed is the newest one; on a calendar, in a list, a range, free text, or also what is published later. */
 export function PartitionPicker({
   assetId,
   onChange,
@@ -30,23 +30,28 @@ export function PartitionPicker({
   readonly onChange: (selection: Selection) => void;
   readonly selection: Selection;
 }) {
-  const latest = useLoad<Partitions>(pathWith(`/assets/${assetId}/partitions`, { limit: 1, order_by: "-partition_key" }));
+  const latest = useLoad<Partitions>(pathWith(`/assets/${assetId}/partitions`, { limit: 10, order_by: ["-published_at", "-partition_key"] }));
   const [chosen, setChosen] = useState<Way>();
+  const first = latest.data?.partitions.find(({ partition_key: key }) => key !== null);
+  const newest = first?.published_at ? first.partition_key : undefined;
+  useEffect(() => {
+    if (newest) onChange({ by: "keys", keys: new Set([newest]), proposed: true });
+  }, [newest, onChange]);
   if (latest.error) return <Problem title="The partitions cannot be loaded">{latest.error.message}</Problem>;
   if (latest.data === undefined) return <Waiting height="15rem" what="partitions" />;
-  const [first] = latest.data.partitions;
-  if (latest.data.total_entries === 1 && first.partition_key === null) return <WithoutKeys onChange={onChange} selection={selection} />;
+  if (latest.data.total_entries === 1 && first === undefined) return <WithoutKeys onChange={onChange} selection={selection} />;
 
   const day = first?.partition_key ? dayOf(first.partition_key) : null;
   const ways = (Object.keys(WAYS) as Way[]).filter((one) => one !== "calendar" || day !== null);
   const way = chosen ?? ways[0];
   const keys: ReadonlySet<string> = selection.by === "keys" ? selection.keys : new Set();
-  const pick = (picked: ReadonlySet<string>) => onChange({ by: "keys", keys: picked });
+  const picked = pickedIn(selection);
+  const pick = (next: ReadonlySet<string>) => onChange({ by: "keys", keys: next });
   const turnTo = (next: Way) => {
     setChosen(next);
-    if (next === "calendar" || next === "list") pick(keys);
+    if ((next === "calendar" || next === "list") && selection.by !== "keys") pick(keys);
     if (next === "range") onChange({ by: "range", first: "", last: "" });
-    if (next === "text") onChange({ by: "text", text: [...keys].join("\n") });
+    if (next === "text") onChange({ by: "text", text: [...picked].join("\n") });
     if (next === "later") onChange({ by: "from", from: "" });
   };
 
@@ -68,8 +73,8 @@ export function PartitionPicker({
           </Button>
         ) : null}
       </HStack>
-      {way === "calendar" && day !== null ? <PartitionCalendar assetId={assetId} latest={day} onChange={pick} selected={keys} /> : null}
-      {way === "list" ? <PartitionList assetId={assetId} onChange={pick} selected={keys} /> : null}
+      {way === "calendar" && day !== null ? <PartitionCalendar assetId={assetId} latest={day} onChange={pick} picked={picked} selected={keys} /> : null}
+      {way === "list" ? <PartitionList assetId={assetId} onChange={pick} picked={picked} selected={keys} /> : null}
       {way === "range" && selection.by === "range" ? (
         <HStack align="start" gap={3}>
           <Field.Root>

@@ -156,11 +156,25 @@ function AssetSearch({ onPick }: { readonly onPick: (asset: Asset) => void }) {
   const found = useLoad<Assets>(pathWith("/assets", { may_pull: true, text, limit: 12, order_by: "name" }));
   const [last, setLast] = useState<Assets>();
   if (found.data !== undefined && found.data !== last) setLast(found.data);
+  const [entered, setEntered] = useState(false);
+  const first = found.data?.assets[0];
+  useEffect(() => {
+    if (entered && first) onPick(first);
+  }, [entered, first, onPick]);
   return (
     <Box>
       <Field.Root mb={2}>
         <Field.Label>Which asset?</Field.Label>
-        <Input autoFocus onChange={(event) => setText(event.target.value)} placeholder="Name or uri" value={text} />
+        <Input
+          autoFocus
+          onChange={(event) => {
+            setText(event.target.value);
+            setEntered(false);
+          }}
+          onKeyDown={(event) => setEntered(event.key === "Enter")}
+          placeholder="Name or uri; Enter takes the first"
+          value={text}
+        />
       </Field.Root>
       {found.error ? <Problem>{found.error.message}</Problem> : null}
       <Stack as="ul" gap={1} listStyleType="none">

@@ -2,13 +2,18 @@ import type { PartitionRef, Scope } from "../api/types";
 
 /** How a person says which partitions of an asset are meant. */
 export type Selection =
-  | { by: "keys"; keys: ReadonlySet<string> }
+  | { by: "keys"; keys: ReadonlySet<string>; proposed?: boolean }
   | { by: "range"; first: string; last: string }
   | { by: "text"; text: string }
   | { by: "from"; from: string }
   | { by: "pattern"; pattern: string }
   | { by: "all" }
   | { by: "whole" };
+
+/** The keys to which a click adds: what was only proposed gives way to what a person picks. */
+export function pickedIn(selection: Selection): ReadonlySet<string> {
+  return selection.by === "keys" && !selection.proposed ? selection.keys : new Set();
+}
 
 /** The keys in free text: one a line, else set apart by commas; quotes keep a comma in a key. */
 export function keysIn(text: string): string[] {
