@@ -7,7 +7,12 @@ from typing import Annotated, Any
 from airflow.configuration import conf
 from fastapi import Depends, Query
 
-from airflow_lean_provider.api.datamodels.common import LARGEST_ID, Storable
+from airflow_lean_provider.api.datamodels.common import (
+    LARGEST_ID,
+    ProblemResponse,
+    RefusedResponse,
+    Storable,
+)
 from airflow_lean_provider.brake.paging import Page
 
 _PAGE_LIMIT = conf.getint("api", "fallback_page_limit")
@@ -33,13 +38,20 @@ PageDep = Annotated[Page, Depends(page)]
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return what OpenAPI says of the answers to requests that cannot be carried out."""
-    from airflow_lean_provider.api.datamodels.common import ProblemResponse
-
-    return {status: {"model": ProblemResponse, "description": _WHAT[status]} for status in statuses}
+    return {
+        status: {
+            "model": RefusedResponse if status in _IN_WORDS else ProblemResponse,
+            "description": _WHAT[status],
+        }
+        for status in statuses
+    }
 
 
 _WHAT = {
     400: "Something is wrong with the request; nothing was changed",
     404: "There is no such thing",
     409: "Things are not as the request takes them to be; nothing was changed",
+    415: "A write has to be sent as application/json; nothing was changed",
 }
+_IN_WORDS = {415}
+"""What is answered in words alone, without the name of a field."""

@@ -144,7 +144,7 @@ def get_published(
     )
 
 
-@router.post("/partitions/declare", responses=problems(400, 404, 409))
+@router.post("/partitions/declare", responses=problems(400, 404, 409, 415))
 def declare_partition(body: DeclareBody, caller: CallerDep) -> DeclaredResponse:
     """Declare bad data as good that no task is going to publish again."""
     named = body.asset_id if body.asset_id is not None else body.asset

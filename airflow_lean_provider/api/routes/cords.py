@@ -74,7 +74,7 @@ def _view(cord_id: int, caller: Caller, act: Act | None = None) -> board.CordVie
     return board.cord(cord_id)
 
 
-@router.post("/preview", responses=problems(400, 404, 409))
+@router.post("/preview", responses=problems(400, 404, 409, 415))
 def preview_cord(body: PreviewBody, caller: CallerDep) -> PlanResponse:
     """Say what a pull would do now. Changes nothing."""
     scope = _scope(body)
@@ -83,7 +83,12 @@ def preview_cord(body: PreviewBody, caller: CallerDep) -> PlanResponse:
     return telling.plan(found, downstream.of_preview(found), caller, body.limit)
 
 
-@router.post("", status_code=status.HTTP_201_CREATED, responses=problems(400, 404, 409))
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems(400, 404, 409, 415)
+    | {200: {"model": PulledResponse, "description": "The same `request_key` had pulled it before"}},
+)
 def pull_cord(body: PullBody, caller: CallerDep, response: Response) -> PulledResponse:
     """
     Mark partitions as bad. Once `settled`, no task that reads them is granted a start.
@@ -180,7 +185,7 @@ def get_cord_graph(cord_id: CordId, caller: CallerDep) -> GraphResponse:
     return telling.graph(downstream.of_cord(cord_id), caller)
 
 
-@router.patch("/{cord_id}", responses=problems(400, 404, 409))
+@router.patch("/{cord_id}", responses=problems(400, 404, 409, 415))
 def patch_cord(cord_id: CordId, body: CordPatchBody, caller: CallerDep) -> CordResponse:
     """Edit the reason."""
     _view(cord_id, caller, Act.PULL)
@@ -188,7 +193,7 @@ def patch_cord(cord_id: CordId, body: CordPatchBody, caller: CallerDep) -> CordR
     return telling.cord(board.cord(cord_id), caller)
 
 
-@router.post("/{cord_id}/acknowledge", responses=problems(404, 409))
+@router.post("/{cord_id}/acknowledge", responses=problems(404, 409, 415))
 def acknowledge_cord(cord_id: CordId, body: AcknowledgeBody, caller: CallerDep) -> CordResponse:
     """Say that somebody is on it. The first one counts."""
     _view(cord_id, caller, Act.ACKNOWLEDGE)
@@ -196,7 +201,7 @@ def acknowledge_cord(cord_id: CordId, body: AcknowledgeBody, caller: CallerDep) 
     return telling.cord(board.cord(cord_id), caller)
 
 
-@router.post("/{cord_id}/raise", responses=problems(404, 409))
+@router.post("/{cord_id}/raise", responses=problems(404, 409, 415))
 def raise_cord(cord_id: CordId, body: EmptyBody, caller: CallerDep) -> RaisedResponse:
     """Let a cord that only warns hold everything."""
     _view(cord_id, caller, Act.PULL)
@@ -204,7 +209,7 @@ def raise_cord(cord_id: CordId, body: EmptyBody, caller: CallerDep) -> RaisedRes
     return RaisedResponse(**telling.cord_with(board.cord(cord_id), caller, settled=settled))
 
 
-@router.post("/{cord_id}/release", responses=problems(400, 404, 409))
+@router.post("/{cord_id}/release", responses=problems(400, 404, 409, 415))
 def release_cord(cord_id: CordId, body: ReleaseBody, caller: CallerDep) -> CordResponse:
     """End a cord, on all of its partitions or on some. `partitions_asked` counts what is still waiting."""
     _view(cord_id, caller, Act.RELEASE)
@@ -234,7 +239,7 @@ def release_cord(cord_id: CordId, body: ReleaseBody, caller: CallerDep) -> CordR
     return telling.cord(board.cord(cord_id), caller)
 
 
-@router.post("/{cord_id}/repair", responses=problems(400, 404, 409))
+@router.post("/{cord_id}/repair", responses=problems(400, 404, 409, 415))
 def repair_cord(cord_id: CordId, body: EmptyBody, caller: CallerDep) -> RepairedResponse:
     """Clear the tasks that published the bad versions; release as fixed once they have published."""
     _view(cord_id, caller, Act.RELEASE)
