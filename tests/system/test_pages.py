@@ -49,6 +49,12 @@ OWN_ASSET = {"asset_id": 9999, "name": "my_own", "uri": "my_own", "open_cords": 
 SAID = re.compile(r"Cord \d|waits|has read bad data|stops? part")
 """What is on each page while a cord is open, once it is loaded."""
 
+FOCUSED = """() => {
+    const { ariaLabel, labels, tagName, textContent } = document.activeElement;
+    if (tagName === "BODY") return "";
+    return [ariaLabel, textContent, ...[...(labels ?? [])].map((label) => label.textContent)].join(" ");
+}"""
+
 Visit = Callable[..., Visitor]
 
 
@@ -317,6 +323,103 @@ def test_a_calendar_does_not_say_what_it_does_not_know_yet(line: Line, visit: Vi
     assert dialog.get_by_role("button", name="not published").count() == 0
 
 
+def test_no_pull_takes_more_than_three_clicks(line: Line, visit: Visit) -> None:
+    """One page; what is typed, and Enter, is no click."""
+    for hour in ("14T05", "14T06", "15T05", "15T06"):
+        line.airflow.rest.publish("archive_of_hours", f"2026-06-{hour}")
+    operator = visit()
+    page = operator.page
+    dialog, reason = page.get_by_role("dialog"), page.get_by_label("What is wrong?")
+    clicks: list[str] = []
+    pulled: list[list[str]] = []
+    page.expose_function("clicked", lambda what: clicks.append(what))
+    page.add_init_script("addEventListener('pointerdown', (e) => window.clicked(e.target.textContent), true)")
+
+    def note(route: Route) -> None:
+        pulled.append(route.request.post_data_json["partition_keys"])
+        route.abort()
+
+    page.route("**/andon/v1/cords", note)
+
+    def dialog_of_the_board() -> None:
+        clicks.clear()
+        operator.go("/plugin/andon").get_by_role("button", name="Pull the cord").click()
+
+    def has_pulled(*keys: str, after: int = 3) -> None:
+        dialog.get_by_text("The server cannot be reached").wait_for()
+        assert pulled.pop() == list(keys)
+        assert len(clicks) == after, clicks
+
+    def by_name_and_enter() -> None:
+        dialog.get_by_label("Which asset?").fill("archive_of_h")
+        page.keyboard.press("Enter")
+
+    # The newest partition, which is proposed.
+    dialog_of_the_board()
+    dialog.get_by_role("button", name="archive_of_hours").click()
+    reason.fill(REASON)
+    dialog.locator("[data-plan=settled]").wait_for()
+    dialog.get_by_role("button", name="Pull the cord").click()
+    has_pulled("2026-06-15T06")
+
+    # A day: what was proposed is not pulled, too.
+    dialog_of_the_board()
+    by_name_and_enter()
+    dialog.get_by_role("button", name="14 June 2026: 2 partitions").click()
+    reason.fill(REASON)
+    dialog.locator("[data-plan=settled]").wait_for()
+    operator.shoot("pull-a-day")
+    dialog.get_by_role("button", name="Pull the cord").click()
+    has_pulled("2026-06-14T05", "2026-06-14T06")
+
+    # An hour of the newest day, and of another.
+    for day, hour, after in ((None, "2026-06-15T05", 2), ("14 June 2026", "2026-06-14T06", 3)):
+        dialog_of_the_board()
+        by_name_and_enter()
+        if day is not None:
+            dialog.get_by_role("button", name=f"{day}: 2 partitions").click()
+        dialog.get_by_role("button", name=hour.replace("T", " T"), exact=True).click()
+        reason.fill(REASON)
+        dialog.locator("[data-plan=settled]").wait_for()
+        page.keyboard.press("Control+Enter")
+        has_pulled(hour, after=after)
+
+
+def test_a_partition_is_picked_and_pulled_with_the_keyboard_alone(line: Line, visit: Visit) -> None:
+    for key in ("2026-06-03", "2026-06-04"):
+        line.airflow.rest.publish("archive_of_days", key)
+    operator = visit()
+    page = operator.go("/plugin/andon")
+    tabbed_to(page, "Pull the cord")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Which asset?").wait_for()
+    page.keyboard.type("archive_of_d")
+    page.keyboard.press("Enter")
+    dialog.get_by_role("button", name="3 June 2026: 1 partition").wait_for()
+    tabbed_to(page, "3 June 2026: 1 partition")
+    page.keyboard.press("Space")
+    tabbed_to(page, "What is wrong?")
+    page.keyboard.type(REASON)
+    dialog.locator("[data-plan=settled]").wait_for()
+    tabbed_to(page, "Pull the cord")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/plugin/andon/cords/*")
+    cord = int(page.url.rpartition("/")[2])
+    partitions = line.api("GET", f"/cords/{cord}/partitions")["partitions"]
+    assert [p["partition_key"] for p in partitions] == ["2026-06-03"]
+    line.api("POST", f"/cords/{cord}/release", outcome="false_alarm")
+
+
+def tabbed_to(page: Page, name: str, at_most: int = 120) -> None:
+    """Press Tab until what has the focus is called like that."""
+    for _ in range(at_most):
+        if name in page.evaluate(FOCUSED):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"no {name!r} is reached with Tab")
+
+
 def test_a_lost_answer_pulls_neither_twice_nor_what_was_meant_before(line: Line, visit: Visit) -> None:
     for key in ("2026-06-01", "2026-06-02"):
         line.airflow.rest.publish("archive_of_days", key)
@@ -523,7 +626,7 @@ def test_thousands_of_partitions_are_picked_without_delay(line: Line, visit: Vis
     dialog.get_by_text("5,000 partitions").wait_for()
     drawn = dialog.get_by_role("group", name="Partitions").get_by_role("checkbox")
     assert drawn.count() < 50
-    dialog.get_by_role("checkbox", name="2026-07-28T07").check()
+    dialog.get_by_role("checkbox", name="2026-07-28T07").click()
     dialog.get_by_role("group", name="Partitions").evaluate("(e) => e.scrollTo(0, e.scrollHeight)")
     first = dialog.get_by_role("checkbox", name="2026-01-01T00")
     first.wait_for()

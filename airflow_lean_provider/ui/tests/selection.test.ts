@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { idOf, keysIn, narrowed, partitionOf, scopeOf, toggled } from "../src/lib/selection";
+import { idOf, keysIn, narrowed, partitionOf, pickedIn, scopeOf, toggled } from "../src/lib/selection";
 
 describe("keysIn", () => {
   it("takes one key a line, or several set apart by commas, each once", () => {
@@ -46,4 +46,12 @@ it("tells the same key of two assets apart, and the key \"null\" from none", () 
   const all = [1, 2].flatMap((asset_id) => ["a", "null", null].map((partition_key) => ({ asset_id, partition_key })));
   expect(new Set(all.map(idOf)).size).toBe(6);
   expect(all.map(idOf).map(partitionOf)).toEqual(all);
+});
+
+it("lets what was proposed give way to what is picked", () => {
+  const proposed = { by: "keys", keys: new Set(["2026-06-15"]), proposed: true } as const;
+  expect(scopeOf(1, proposed)).toEqual({ asset_id: 1, partition_keys: ["2026-06-15"] });
+  expect(toggled(pickedIn(proposed), ["2026-06-14"])).toEqual(new Set(["2026-06-14"]));
+  expect(toggled(pickedIn(proposed), ["2026-06-15"])).toEqual(new Set(["2026-06-15"]));
+  expect(pickedIn({ by: "keys", keys: new Set(["a"]) })).toEqual(new Set(["a"]));
 });

@@ -37,6 +37,7 @@ line("reporting", clean, report)
 line("forecasting", clean, forecast)
 line("archive", None, many)
 line("daily_archive", None, Asset("archive_of_days"))
+line("hourly_archive", None, Asset("archive_of_hours"))
 line("twins", None, Asset("left"), Asset("right"))
 
 
