@@ -10,12 +10,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import ZipFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
+PAGES = ROOT / "airflow_lean_provider" / "ui" / "dist" / "main.js"
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,14 @@ def build_wheel() -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     _call(Path(sys.executable), "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, ROOT)
     return next(folder.glob("*.whl"))
+
+
+def pages_in(wheel: Path) -> bool | None:
+    """Tell whether the wheel contains the pages in Airflow's UI; None if they were not built."""
+    if not PAGES.exists():
+        return None
+    with ZipFile(wheel) as contents:
+        return str(PAGES.relative_to(ROOT)) in contents.namelist()
 
 
 def _call(python: Path, *arguments: object, cwd: Path = ROOT) -> None:

@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from tests.databases import SERVED, NoServer, text_of
-from tests.interpreters import build_wheel, other_interpreters, prepare
+from tests.interpreters import build_wheel, other_interpreters, pages_in, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,12 +157,22 @@ def check_other_interpreters(recap: Recap, arguments: list[str]) -> None:
             continue
         say(f"{name}: installing\n")
         try:
-            wheel = wheel or build_wheel()
+            if wheel is None:
+                wheel = build_wheel()
+                check_pages(recap, wheel)
             python, sources = prepare(interpreter, wheel)
         except subprocess.CalledProcessError as error:
             recap.not_run(name, f"cannot be installed, exit code {error.returncode}", failed=True)
             continue
         recap.pytest(name, "tests/unit", *arguments, python=python, cwd=sources, variables=ON_SQLITE)
+
+
+def check_pages(recap: Recap, wheel: Path) -> None:
+    contained = pages_in(wheel)
+    if contained is None:
+        recap.not_run("pages in the wheel", "they were not built: `make ui`")
+    else:
+        recap.add("pages in the wheel", "contained" if contained else "missing", failed=not contained)
 
 
 def say(text: str) -> None:
