@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.models.asset import AssetEvent, association_table
+from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.state import DagRunState, State, TaskInstanceState
@@ -38,6 +39,7 @@ class KnownRun(NamedTuple):
 
     :param period: what it is about in time, if anything: :func:`period_of`
     :param is_child: a task has triggered it
+    :param dag_is_gone: so is what its Dag is scheduled on (``remove_references_to_deleted_dags``)
     """
 
     id: int
@@ -51,6 +53,7 @@ class KnownRun(NamedTuple):
     has_conf: bool
     period: datetime | None
     is_child: bool
+    dag_is_gone: bool
 
 
 def origin_of(run: Any) -> Origin:
@@ -79,7 +82,10 @@ def known_runs(runs: Collection[Run], *, session: Session) -> dict[Run, KnownRun
                 DagRun.data_interval_start,
                 DagRun.data_interval_end,
                 DagRun.logical_date,
-            ).where(is_one)
+                DagModel.is_stale,
+            )
+            .outerjoin(DagModel, DagModel.dag_id == DagRun.dag_id)
+            .where(is_one)
         ):
             run = Run(row.dag_id, row.run_id)
             found[run] = KnownRun(
@@ -94,6 +100,7 @@ def known_runs(runs: Collection[Run], *, session: Session) -> dict[Run, KnownRun
                 has_conf=bool(row.conf),
                 period=period_of(row),
                 is_child=row.run_type == DagRunType.OPERATOR_TRIGGERED,
+                dag_is_gone=row.is_stale is not False,
             )
     return found
 

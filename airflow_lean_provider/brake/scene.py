@@ -171,7 +171,7 @@ def look(
                 run: _run_facts(known, collected, dags, affected.get(run), absorbed.get(run, ()))
                 for run, known in collected.known.items()
             },
-            readers={p: frozenset(r) for p, r in collected.readers.items()},
+            readers=_readers(collected, affected),
             inlets={
                 p: {run: frozenset(tasks) for run, tasks in by_run.items()}
                 for p, by_run in collected.inlets.items()
@@ -220,6 +220,16 @@ def look(
                 collected.in_doubt,
             )
         facts, versions = gathered(), None
+
+
+def _readers(collected: _Collected, affected: Mapping[Run, AffectedRun]) -> dict[Partition, frozenset[Run]]:
+    """Airflow forgets what a Dag is scheduled on whose file is gone: its runs read what they read before."""
+    found = {partition: frozenset(runs) for partition, runs in collected.readers.items()}
+    for run, row in affected.items():
+        if run in collected.known and collected.known[run].dag_is_gone:
+            for partition in (Partition(asset, key) for asset, key in row.saw):
+                found[partition] = found.get(partition, frozenset()) | {run}
+    return found
 
 
 def _that_read_what_is_absent(facts: Facts, judgement: Judgement) -> set[Run]:
