@@ -209,7 +209,11 @@ def _may_repair(facts: Facts, run: RunFacts, clear: tuple[Task, ...], executions
 def _to_leave_out(
     facts: Facts, judgement: Judgement, run: RunFacts, unfinished: Collection[Task]
 ) -> tuple[Task, ...]:
-    """Return what was held when the last of what it reads was withdrawn, whether or not we had got to it."""
+    """
+    Return what was held when the last of what it reads was withdrawn, whether or not we had got to it.
+
+    Not what was asked to run since: a setup, say, of what is repaired without the withdrawn partition.
+    """
     kept = (TaskState.WAITING, TaskState.PARKED)
     return tuple(
         sorted(
@@ -218,9 +222,16 @@ def _to_leave_out(
             if run.tasks[t] in kept
             and t.task_id not in run.shape.teardowns
             and reads_only_absent(judgement, run, t.task_id)
+            and not _is_asked_since(facts, judgement, run, t)
             and (run.kept_back or _was_held(facts, judgement, run, t))
         )
     )
+
+
+def _is_asked_since(facts: Facts, judgement: Judgement, run: RunFacts, task: Task) -> bool:
+    """Tell whether a try of the task was asked for after the last of what it reads was withdrawn."""
+    withdrawn = had_nothing_to_read(judgement, run, task.task_id)
+    return withdrawn is not None and any(moment > withdrawn for moment in facts.asked.get(task, ()))
 
 
 def _was_held(facts: Facts, judgement: Judgement, run: RunFacts, task: Task) -> bool:

@@ -202,16 +202,20 @@ class Debts:
             for each in self.facts.runs.values()
             if each.exists
             and group_of(each) == group
-            and (self.holds[each.id] or self.owes(each.id))
+            and (self._waits_to_read(each.id) or self.owes(each.id))
             and (each.id == run or not self.has_failed_or_is_abandoned(each.id, self.holds.begun(each.id)))
             and not self.triggered_in_vain(each.id)
         ]
         best = max(others, key=lambda each: self._rank(each), default=None)
         return None if best is None or best.id == run else best.id
 
+    def _waits_to_read(self, run: RunId) -> bool:
+        """Something that its Dag still has was held, and has not ended since."""
+        return any(self.facts.spec(task) is not None for task in self.holds[run])
+
     def _rank(self, run: Run) -> tuple[bool, bool, int]:
         """Who waits to read before who owes; the latest that asset events made, else the latest."""
-        return bool(self.holds[run.id]), run.type == "asset_triggered", run.created
+        return self._waits_to_read(run.id), run.type == "asset_triggered", run.created
 
     def has_failed_or_is_abandoned(self, run: RunId, since: int | None = None) -> bool:
         """It failed for good on good data, repaired or begun since then, or a person marked or deleted it."""

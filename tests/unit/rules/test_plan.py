@@ -197,6 +197,18 @@ class TestARelease:
         plan = world.plan_of(run)
         assert (plan.leave_out, plan.unpark) == ((one,), (one,))
 
+    def test_not_a_setup_that_is_cleared_for_who_reads_others_too(self, world: World) -> None:
+        """The task has an inlet besides: it is repaired without the withdrawn hour, with its setup."""
+        world.dag("clean", reads="raw", tasks={"set_up": "", "make": "set_up", "end": "make"})
+        run = world.run("clean")
+        world.publishes("price", at=1)
+        world.has_inlet(run, "make", "price")
+        world.releases(world.pulls("raw", at=2), WITHDRAWN, at=3)
+        for task_id in ("set_up", "make"):
+            world.is_asked(world.task(run, task_id), at=4)
+        world.is_now(world.task(run, "end"), TaskState.PARKED)
+        assert world.plan_of(run).leave_out == ()
+
     def test_so_does_what_was_killed(self, world: World) -> None:
         """What was made from absent partitions alone is withdrawn likewise, half-written outlets included."""
         run = world.run("clean")
