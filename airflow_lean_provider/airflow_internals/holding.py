@@ -24,6 +24,7 @@ from airflow_lean_provider.rules.facts import Run, Task
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from sqlalchemy.engine import Connection
     from sqlalchemy.orm import Session
 
 HELD_UNTIL = datetime(2037, 12, 31, tzinfo=timezone.utc)
@@ -71,6 +72,11 @@ def lock_tasks(tasks: Collection[Task], *, session: Session) -> dict[Task, TaskI
         ).unique():
             locked[Task(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)] = ti
     return locked
+
+
+def lock_task(ti: TaskInstance, connection: Connection) -> None:
+    """Lock a task instance of a locked run, which is about to be written to, without reading it anew."""
+    connection.execute(select(TaskInstance.id).where(TaskInstance.id == ti.id).with_for_update())
 
 
 def lock_start(dag_run: DagRun, *, session: Session) -> bool:
@@ -296,6 +302,11 @@ def unpark(ti: TaskInstance) -> bool:
 def is_parked(ti: TaskInstance) -> bool:
     """Tell whether the task instance stands as :func:`park` has put it."""
     return ti.state == TaskInstanceState.DEFERRED and ti.trigger_id is None
+
+
+def waits(ti: TaskInstance) -> bool:
+    """Tell whether the task instance stands as :func:`stop` or :func:`park` has put it."""
+    return ti.state is None or is_parked(ti)
 
 
 def leave_out(ti: TaskInstance) -> bool:

@@ -12,6 +12,7 @@ from airflow_lean_provider import settings
 from airflow_lean_provider.airflow_internals import clearing, holding, notes
 from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
 from airflow_lean_provider.rules.facts import Task, Try
+from airflow_lean_provider.rules.starts import bad_reads
 from airflow_lean_provider.store.clock import now
 from airflow_lean_provider.store.models import AffectedRun, ParkedTask, StoppedTry
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from airflow_lean_provider.brake.scene import Scene
-    from airflow_lean_provider.rules.facts import Partition, Run
-    from airflow_lean_provider.rules.plan import RunPlan
+    from airflow_lean_provider.rules.facts import Cause, Partition, Run
+    from airflow_lean_provider.rules.plan import Plan, RunPlan
 
 
 SKIPPED_NOTE = (
@@ -64,6 +65,7 @@ def carry_out(
             holding.end_as_skipped(dag_run, of_run[plan.run])
             trail.append(Entry("andon skip", plan.run, "another run of this key does its work"))
     _note(plans, dag_runs, scene, session)
+    _note_tasks(plans, tis, scene, session)
     let_go = {t for p in plans for t in (*p.unpark, *p.tear_down)}
     _forget_parked(let_go | {t for t in scene.parked if t.run in skipped}, session)
     again = {p.run: p.clear for p in plans if p.clear}
@@ -101,11 +103,53 @@ def _note(plans: Collection[RunPlan], dag_runs: Mapping[Run, Any], scene: Scene,
     notes.write_notes(held | skipped, session)
 
 
+def _note_tasks(plans: Collection[RunPlan], tis: Mapping[Task, Any], scene: Scene, session: Session) -> None:
+    """Say on the pages of what was stopped or parked why it waits, and no longer when it does not."""
+    let_go = {t for p in plans for t in (*p.unpark, *p.tear_down, *p.leave_out)}
+    still_parked = scene.parked.keys() - let_go
+    ended = {p.run for p in plans if p.release or p.skip}
+    noted = notes.task_notes_of({t.run for t in let_go} | ended, session)
+    gone = [
+        ti_id
+        for task, ti_id in noted.items()
+        if task in let_go or (task.run in ended and task not in still_parked)
+    ]
+    notes.remove_task_notes(gone, session)
+    kept = {
+        tis[task].id: note_of_task(task, plan, scene)
+        for plan in plans
+        for task in (*plan.stop, *plan.park)
+        if task in tis and holding.waits(tis[task])
+    }
+    notes.write_task_notes(kept, session)
+
+
+def renew_notes(runs: Collection[Run], plan: Plan, scene: Scene, session: Session) -> None:
+    """Say in the notes of what is kept back why it waits now."""
+    kept = [run for run in runs if scene.facts.runs[run].kept_back]
+    notes.reword_notes({scene.known[run].id: note_of(plan.runs[run], scene) for run in kept}, session)
+    noted = notes.task_notes_of(kept, session)
+    notes.reword_task_notes(
+        {ti_id: note_of_task(task, plan.runs[task.run], scene) for task, ti_id in noted.items()}, session
+    )
+
+
 def note_of(plan: RunPlan, scene: Scene) -> str:
     """Say on a run's own page why it is held."""
-    reasons = {c.cord: scene.reasons.get(c.cord, "") for c in plan.causes if c.cord}
+    return _told(plan.run, plan.causes, scene)
+
+
+def note_of_task(task: Task, plan: RunPlan, scene: Scene) -> str:
+    """Say on a task instance's own page why it is held: for what it reads itself, if it reads any of that."""
+    judgement = scene.judgement
+    own = (judgement.bad_partitions[p] for p in bad_reads(judgement, task.run, task.task_id))
+    return _told(task.run, frozenset().union(*own) or plan.causes, scene)
+
+
+def _told(run: Run, causes: Collection[Cause], scene: Scene) -> str:
+    reasons = {c.cord: scene.reasons.get(c.cord, "") for c in causes if c.cord}
     told = "; ".join(f"{cord}: {reason}" for cord, reason in sorted(reasons.items()))
-    return f"{told or '(half-written data)'} - held; 'airflow andon why {plan.run.dag_id} {plan.run.run_id}'"
+    return f"{told or '(half-written data)'} - held; 'airflow andon why {run.dag_id} {run.run_id}'"
 
 
 def because(plan: RunPlan) -> str:

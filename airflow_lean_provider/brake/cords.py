@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from airflow_lean_provider.airflow_internals import notes
 from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
-from airflow_lean_provider.brake.acting import note_of
+from airflow_lean_provider.brake.acting import renew_notes
 from airflow_lean_provider.brake.errors import BadRequest, Conflict, NotFound
 from airflow_lean_provider.brake.pull import halt
 from airflow_lean_provider.brake.scene import look
@@ -63,7 +62,7 @@ def acknowledge(cord: int, *, by: str, note: str | None = None) -> Acknowledged:
 
 def edit_reason(cord: int, reason: str, *, by: str) -> bool:
     """
-    Give a cord another reason, also in the notes of the runs that it holds.
+    Give a cord another reason, also in the notes of the runs and task instances that it holds.
 
     :return: whether it is another one
     :raises BadRequest: if there is no such cord, it is closed, or the reason is empty
@@ -80,12 +79,9 @@ def edit_reason(cord: int, reason: str, *, by: str) -> bool:
         session.flush()
         scene = look(session)
         plan = decide(scene.facts, scene.judgement)
-        held = {
-            scene.known[run].id: note_of(p, scene)
-            for run, p in plan.runs.items()
-            if scene.facts.runs[run].held and any(c.cord == cord for c in p.causes)
-        }
-        notes.write_notes(held, session)
+        renew_notes(
+            [r for r, p in plan.runs.items() if any(c.cord == cord for c in p.causes)], plan, scene, session
+        )
         said = f"cord {cord} by {by}: {row.reason} (before: {before})"
         write_entries([Entry("andon edit", extra=said, by=by)], session)
         return True

@@ -116,6 +116,18 @@ def keep_withdrawn(plan: Plan, *, session: Session) -> None:
     session.flush()
 
 
+def wait_for_another_cause(plan: Plan, scene: Scene) -> list[Run]:
+    """Return the runs of which another cause is written down than what they wait for now."""
+    return [
+        run
+        for run, row in scene.affected.items()
+        if run in plan.runs
+        and row.causes
+        and plan.runs[run].causes
+        and row.causes != causes_to_json(plan.runs[run].causes)
+    ]
+
+
 def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: Session) -> None:
     """
     Write down what the rules say of each run: what people are shown, and what absorbs events.

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select, union
 
-from airflow_lean_provider.airflow_internals import holding
+from airflow_lean_provider.airflow_internals import holding, notes
 from airflow_lean_provider.airflow_internals.absorbing import absorb_pending
 from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
 from airflow_lean_provider.airflow_internals.queueing import absorb_queued
 from airflow_lean_provider.brake import ledger, scopes
-from airflow_lean_provider.brake.acting import carry_out
+from airflow_lean_provider.brake.acting import carry_out, renew_notes
 from airflow_lean_provider.brake.clocks import start_clocks, stop_clocks
 from airflow_lean_provider.brake.scene import Scene, look
 from airflow_lean_provider.rules.facts import Ending, Outcome, Partition, Run, Task, TaskState
@@ -97,6 +97,7 @@ def step(session: Session) -> bool:
     ledger.lift_halts(plan, scene, session=session)
     ledger.keep_bad_versions(plan, scene, session=session)
     ledger.keep_withdrawn(plan, session=session)
+    renew_notes(ledger.wait_for_another_cause(plan, scene), plan, scene, session)
     ledger.note_affected(plan, scene, acting, session=session)
     if acting or _mend(scene, session) or absorb_pending(session):
         return False
@@ -120,6 +121,7 @@ def _mend(scene: Scene, session: Session) -> bool:
         row = session.get(AffectedRun, tuple(run), populate_existing=True)
         if row is None or not row.held:
             holding.let_go(dag_run, now())
+            notes.remove_notes([dag_run.id], session)
             write_entries([Entry("andon release", run, "nothing holds it any more")], session)
     stale = [
         t
@@ -130,6 +132,8 @@ def _mend(scene: Scene, session: Session) -> bool:
     for task in stale:
         if task not in tis or not holding.is_parked(tis[task]):
             session.delete(scene.parked[task])
+            if task in tis:
+                notes.remove_task_notes([tis[task].id], session)
             told = f"somebody has set it to {tis[task].state}" if task in tis else "somebody has deleted it"
             write_entries([Entry("andon release", task.run, told, task)], session)
     session.flush()

@@ -14,7 +14,7 @@ from airflow_lean_provider.airflow_internals import executors, holding, notes
 from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
 from airflow_lean_provider.airflow_internals.history import is_rescheduled
 from airflow_lean_provider.airflow_internals.runs import origin_of
-from airflow_lean_provider.brake.verdict import StartNotJudged, Verdict, judge_start
+from airflow_lean_provider.brake.verdict import StartNotJudged, Verdict, cords_among, judge_start
 from airflow_lean_provider.rules.facts import Origin, Run, Task, Try
 from airflow_lean_provider.rules.plan import Label
 from airflow_lean_provider.store.clock import now
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy.engine import Connection
     from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def judge_task(ti: TaskInstance, schedules: bool, *, session: Session) -> str | 
         return None
     if schedules and not is_rescheduled(ti):
         try:
-            _park(ti, session)
+            _park(ti, verdict.cords_for(ti.task_id), session)
         except Exception as error:  # whatever it is, the task must not start
             if is_lost(error):
                 raise
@@ -130,17 +131,19 @@ def _hold(dag_run: DagRun, verdict: Verdict, session: Session) -> None:
             connection.execute(
                 insert(AffectedRun).values(values | run._asdict() | {"since": now(), "consumed": []})
             )
-        cords = sorted({c[0] for c in verdict.causes if c[0]})
-        reasons = connection.execute(select(Cord.id, Cord.reason).where(Cord.id.in_(cords))).all()
-        told = "; ".join(f"{c.id}: {c.reason}" for c in reasons) or "(half-written data)"
-        notes.write_notes(
-            {dag_run.id: f"{told} - held; 'airflow andon why {run.dag_id} {run.run_id}'"}, connection
-        )
+        cords = cords_among(verdict.causes)
+        notes.write_notes({dag_run.id: _note_of(run, cords, connection)}, connection)
         write_entries([Entry("andon hold", run, f"andon cord {', '.join(map(str, cords))}")], connection)
     holding.hold(dag_run)
 
 
-def _park(ti: TaskInstance, session: Session) -> None:
+def _note_of(run: Run, cords: Collection[int], connection: Connection) -> str:
+    reasons = connection.execute(select(Cord.id, Cord.reason).where(Cord.id.in_(cords)).order_by(Cord.id))
+    told = "; ".join(f"{c.id}: {c.reason}" for c in reasons) or "(half-written data)"
+    return f"{told} - held; 'airflow andon why {run.dag_id} {run.run_id}'"
+
+
+def _park(ti: TaskInstance, cords: Collection[int], session: Session) -> None:
     """Park the task instance, and note it; see :func:`_hold`."""
     task = Task(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
     session.flush()
@@ -149,6 +152,8 @@ def _park(ti: TaskInstance, session: Session) -> None:
         known = connection.execute(select(ParkedTask.task_id).filter_by(**task._asdict())).first()
         if known is None:
             connection.execute(insert(ParkedTask).values(**task._asdict(), parked_at=now()))
+        holding.lock_task(ti, connection)
+        notes.write_task_notes({ti.id: _note_of(task.run, cords, connection)}, connection)
         write_entries([Entry("andon hold", task.run, "", task)], connection)
     holding.park(ti)
     holding.withdraw_questions([ti], session=session)

@@ -60,6 +60,7 @@ def disable(*, reason: str, by: str) -> int:
         for task, ti in holding.lock_tasks(parked, session=session).items():
             holding.unpark(ti)
             write_entries([Entry("andon disable", task.run, reason, task, by)], session)
+        notes.remove_task_notes(notes.task_notes_of(locked, session).values(), session)
         session.execute(delete(ParkedTask))
         switch.enabled = False
         switch.reason = reason.strip()

@@ -30,7 +30,7 @@ from airflow_lean_provider.store.models import Base, HaltedPartition, LetThrough
 from airflow_lean_provider.store.transactions import is_lost
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from airflow.models.dagrun import DagRun
@@ -60,6 +60,7 @@ class Verdict:
     teardowns: frozenset[str] = frozenset()
     unknown_task: frozenset[Partition] = frozenset()
     tasks: frozenset[str] = frozenset()
+    causes_of: Mapping[Partition, Collection[tuple[Any, ...]]] = field(default_factory=dict)
 
     @property
     def partitions(self) -> frozenset[Partition]:
@@ -76,6 +77,15 @@ class Verdict:
         if task_id in self.tasks:
             return self.forbidden.get(task_id, frozenset())
         return self.unknown_task
+
+    def cords_for(self, task_id: str) -> list[int]:
+        """Return the cords that halted what the task reads."""
+        return cords_among(c for p in self.halted_for(task_id) for c in self.causes_of[p])
+
+
+def cords_among(causes: Iterable[tuple[Any, ...]]) -> list[int]:
+    """Return the cords that the causes name; what was half-written by a stopped task names none."""
+    return sorted({c[0] for c in causes if c[0]})
 
 
 FREE = Verdict({})
@@ -178,12 +188,13 @@ def _judge(run: Run, reads: _HaltedReads) -> Verdict:
         if serves_a_killed_task(reads.connection, run, shape.served_by(task_id)):
             del forbidden[task_id]
     unknown = forbidden_of(frozenset(reads.whole[run]))
+    halted = unknown.union(*forbidden.values())
     return Verdict(
         forbidden,
         whole=bool(work) and forbidden.keys() >= work and holds_as_a_whole(known),
         causes=tuple(
             sorted(
-                {c for p in unknown.union(*forbidden.values()) for c in reads.causes[p]},
+                {c for p in halted for c in reads.causes[p]},
                 key=lambda c: [str(x) for x in c],
             )
         ),
@@ -191,6 +202,7 @@ def _judge(run: Run, reads: _HaltedReads) -> Verdict:
         teardowns=shape.teardowns,
         unknown_task=unknown,
         tasks=frozenset(shape.upstream),
+        causes_of={p: frozenset(reads.causes[p]) for p in halted},
     )
 
 

@@ -13,10 +13,10 @@ from airflow.jobs.triggerer_job_runner import TriggererJobRunner
 from airflow.models.dagrun import DagRun, DagRunNote
 from airflow.models.log import Log
 from airflow.models.pool import Pool
-from airflow.models.taskinstance import TaskInstance
+from airflow.models.taskinstance import TaskInstance, TaskInstanceNote
 from airflow.sdk import Asset
 from airflow.utils.session import create_session
-from sqlalchemy import inspect, select
+from sqlalchemy import delete, inspect, select
 
 from airflow_lean_provider.airflow_internals import health, notes
 from tests.integration.dags import producer
@@ -56,8 +56,59 @@ class TestNotes:
             assert session.get_one(DagRun, run.id).note == "mine"
 
     def test_it_can_be_as_long_as_we_make_it(self):
-        """``dag_run_note.content``."""
+        """``dag_run_note.content``, ``task_instance_note.content``."""
         assert inspect(DagRunNote).columns["content"].type.length >= notes.AT_MOST
+        assert inspect(TaskInstanceNote).columns["content"].type.length >= notes.AT_MOST
+
+
+class TestTaskNotes:
+    """``task_instance_note``: ``airflow/models/taskinstance.py``."""
+
+    @pytest.fixture
+    def ti(self, world: World, run: DagRun) -> TaskInstance:
+        return world.ti("ingest", run.run_id)
+
+    def test_a_note_is_a_row_of_its_own_with_the_task_instance_as_key(self, ti):
+        """Our inserts fill what must be filled; the times have defaults."""
+        with create_session(scoped=False) as session:
+            notes.write_task_notes({ti.id: "holds it"}, session)
+        with create_session(scoped=False) as session:
+            assert session.get_one(TaskInstance, ti.id).note == "Andon cord holds it"
+            row = session.scalars(select(TaskInstanceNote)).one()
+            assert row.created_at is not None
+        assert [c.name for c in inspect(TaskInstanceNote).primary_key] == ["ti_id"]
+
+    def test_what_a_person_writes_has_a_user_or_replaces_ours(self, ti):
+        """``_patch_task_instance_note`` in ``core_api/services/public/task_instances.py``."""
+        with create_session(scoped=False) as session:
+            session.get_one(TaskInstance, ti.id).note = ("mine", "ann")
+        with create_session(scoped=False) as session:
+            notes.write_task_notes({ti.id: "holds it"}, session)
+            notes.reword_task_notes({ti.id: "holds it"}, session)
+            notes.remove_task_notes([ti.id], session)
+        with create_session(scoped=False) as session:
+            assert session.get_one(TaskInstance, ti.id).note == "mine"
+
+    def test_a_note_follows_the_task_instance_to_its_next_id(self, ti):
+        """``TaskInstance.prepare_db_for_next_try``; the foreign key cascades on update."""
+        with create_session(scoped=False) as session:
+            notes.write_task_notes({ti.id: "holds it"}, session)
+        with create_session(scoped=False) as session:
+            again = session.get_one(TaskInstance, ti.id)
+            again.prepare_db_for_next_try(session)
+            session.flush()
+            following = again.id
+        assert following != ti.id
+        with create_session(scoped=False) as session:
+            assert session.get_one(TaskInstance, following).note == "Andon cord holds it"
+
+    def test_a_note_goes_with_the_task_instance(self, ti):
+        """The foreign key cascades on delete."""
+        with create_session(scoped=False) as session:
+            notes.write_task_notes({ti.id: "holds it"}, session)
+        with create_session(scoped=False) as session:
+            session.execute(delete(TaskInstance).where(TaskInstance.id == ti.id))
+            assert session.scalars(select(TaskInstanceNote)).all() == []
 
 
 class TestJobs:

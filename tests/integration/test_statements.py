@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow.sdk import Asset
+from airflow.sdk import DAG, Asset, PartitionedAtRuntime
 
 from tests.integration.counting import counted
-from tests.integration.dags import ORDERS, consumer, producer
+from tests.integration.dags import ORDERS, Step, consumer, producer
 
 if TYPE_CHECKING:
     from tests.integration.world import World
@@ -51,6 +51,35 @@ def test_held_runs_are_held_in_the_same_number_of_statements(world: World) -> No
     world.publish("ingest", "p2")
     world.create_runs()
     assert statements_of_a_pull(world, "p2") <= one
+
+
+def test_parked_tasks_are_parked_and_let_go_in_the_same_number_of_statements(world: World) -> None:
+    """What follows the publishing task, in runs that go on."""
+
+    def publisher(dag_id: str, asset: Asset, followers: int) -> DAG:
+        with DAG(dag_id, schedule=PartitionedAtRuntime()) as dag:
+            load = Step(task_id="load", outlets=[asset])
+            for n in range(followers):
+                load >> Step(task_id=f"check{n}")
+            Step(task_id="archive")
+        return dag
+
+    costs = []
+    for number, asset in ((1, Asset("few")), (12, Asset("many"))):
+        world.add(publisher(asset.name, asset, number))
+        run_id = world.trigger(asset.name, "p1")
+        world.tick()
+        assert world.work(world.take(asset.name, run_id, "load"))
+        with counted() as pulling:
+            cord = world.pull(asset.name, "p1")
+        assert list(world.states(asset.name, run_id).values()).count("deferred") == number
+        with counted() as letting_go:
+            world.release(cord, "false_alarm")
+        costs.append((pulling.total(), letting_go.total()))
+        world.play()
+    few, many = costs
+    assert many[0] <= few[0]
+    assert many[1] <= few[1]
 
 
 def test_a_stopped_task_costs_what_airflow_needs_for_it(world: World) -> None:

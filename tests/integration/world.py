@@ -628,6 +628,12 @@ class World:
         with self._session() as session:
             return session.get_one(DagRun, run.id).note
 
+    def task_note(self, dag_id: str, key: str, task_id: str) -> str | None:
+        """The note that people see on the page of the task instance."""
+        ti = self.ti(dag_id, key, task_id)
+        with self._session() as session:
+            return session.get_one(TaskInstance, ti.id).note
+
     def key_of(self, work: Work) -> str | None:
         with self._session() as session:
             return session.scalar(
