@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from airflow.models.asset import AssetActive, AssetEvent, AssetModel
 from sqlalchemy import func, or_, select
 
-from airflow_lean_provider.airflow_internals.statements import that_fit
+from airflow_lean_provider.airflow_internals.statements import is_like, that_fit
 from airflow_lean_provider.assets import POLICY, Policy, policy_in, problem_in
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def active_assets(*, session: Session) -> set[int]:
 def assets_like(
     text: str | None,
     *,
+    name: str | None,
+    uri: str | None,
     only: Collection[int] | None,
     without: Collection[int],
     limit: int,
@@ -71,25 +73,31 @@ def assets_like(
     Return some of the assets that Dags declare, and how many there are.
 
     :param text: part of the name or the uri, in any case
+    :param name: a pattern of the name
+    :param uri: a pattern of the uri
     :param only: at most these, None for all
     :param order_by: ``name``, ``uri`` or ``asset_id``, with a minus in front for descending
     :raises KeyError: for any other order
     """
     columns = {"name": AssetModel.name, "uri": AssetModel.uri, "asset_id": AssetModel.id}
     order = []
-    for name in order_by:
-        if name.removeprefix("-") not in columns:
-            raise KeyError(name)
-        column = columns[name.removeprefix("-")]
-        order.append(column.desc() if name.startswith("-") else column.asc())
+    for field in order_by:
+        if field.removeprefix("-") not in columns:
+            raise KeyError(field)
+        column = columns[field.removeprefix("-")]
+        order.append(column.desc() if field.startswith("-") else column.asc())
     query = select(AssetModel.id, AssetModel.name, AssetModel.uri).where(AssetModel.active.has())
     if only is not None:
         query = query.where(AssetModel.id.in_(only))
     if without:
         query = query.where(AssetModel.id.not_in(without))
+    searched = [words for words in (text, name, uri) if words is not None]
+    if set(that_fit(searched, AssetModel.name, session=session)) < set(searched):
+        return [], 0
+    for pattern, column in ((name, AssetModel.name), (uri, AssetModel.uri)):
+        if pattern is not None:
+            query = query.where(is_like(column, pattern))
     if text is not None:
-        if not that_fit([text], AssetModel.name, session=session):
-            return [], 0
         query = query.where(
             or_(
                 AssetModel.name.icontains(text, autoescape=True),

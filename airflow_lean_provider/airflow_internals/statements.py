@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.models.asset import AssetEvent
-from sqlalchemy import Connection, Integer, String, any_, func, literal, select, tuple_
+from sqlalchemy import Connection, Integer, String, any_, func, literal, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 
 if TYPE_CHECKING:
@@ -73,6 +73,16 @@ def _takes_arrays(values: Collection[Any], session: Session | Connection) -> boo
 def _array(values: Collection[Any]) -> ColumnElement[Any]:
     of_text = isinstance(next(iter(values)), str)
     return literal(list(values), ARRAY(String() if of_text else Integer()))
+
+
+def is_like(column: InstrumentedAttribute[Any], pattern: str) -> ColumnElement[bool]:
+    """
+    Search as the ``*_pattern`` parameters of Airflow's own API do.
+
+    A part in any case, with ``%`` and ``_`` as wildcards and ``|`` as *or*; ``~`` finds everything.
+    """
+    terms = [term.strip() for term in pattern.split("|") if term.strip()] or [pattern]
+    return or_(*(column.ilike("%" if pattern == "~" else f"%{term}%") for term in terms))
 
 
 def that_fit(texts: Iterable[str], column: InstrumentedAttribute[Any], *, session: Session) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from airflow.configuration import conf
@@ -9,15 +10,24 @@ from fastapi import Depends, Query
 
 from airflow_lean_provider.api.datamodels.common import (
     LARGEST_ID,
+    Moment,
     ProblemResponse,
     RefusedResponse,
     Storable,
 )
-from airflow_lean_provider.brake.paging import Page
+from airflow_lean_provider.brake.paging import Moments, Page
 
 _PAGE_LIMIT = conf.getint("api", "fallback_page_limit")
 
 QueryText = Annotated[str | None, Query(max_length=1500), Storable]
+QueryPattern = Annotated[
+    str | None,
+    Query(
+        max_length=1500,
+        description="Part of it in any case; `%` and `_` are wildcards, `|` means or, `~` everything",
+    ),
+    Storable,
+]
 QueryKey = Annotated[str | None, Query(min_length=1, max_length=250), Storable]
 
 
@@ -34,6 +44,20 @@ def page(
 
 
 PageDep = Annotated[Page, Depends(page)]
+
+
+def moments(field: str) -> Callable[..., Moments]:
+    """Return what reads ``<field>_gte``, ``_gt``, ``_lte`` and ``_lt``."""
+
+    def given(
+        gte: Moment | None = Query(None, alias=f"{field}_gte"),
+        gt: Moment | None = Query(None, alias=f"{field}_gt"),
+        lte: Moment | None = Query(None, alias=f"{field}_lte"),
+        lt: Moment | None = Query(None, alias=f"{field}_lt"),
+    ) -> Moments:
+        return Moments(gte, gt, lte, lt)
+
+    return given
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

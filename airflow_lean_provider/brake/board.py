@@ -11,9 +11,10 @@ from sqlalchemy import and_, case, func, or_, select, union
 from airflow_lean_provider.airflow_internals import lineage
 from airflow_lean_provider.airflow_internals import runs as dag_runs
 from airflow_lean_provider.airflow_internals.audit import runs_of_cords
+from airflow_lean_provider.airflow_internals.statements import is_like
 from airflow_lean_provider.brake import scopes
 from airflow_lean_provider.brake.errors import NotFound
-from airflow_lean_provider.brake.paging import order_of
+from airflow_lean_provider.brake.paging import ANY_TIME, order_of
 from airflow_lean_provider.brake.scene import look
 from airflow_lean_provider.brake.settle import Awaits, release_waits_for
 from airflow_lean_provider.rules.facts import Partition, Run, Severity
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
-    from airflow_lean_provider.brake.paging import Page
+    from airflow_lean_provider.brake.paging import Moments, Page
 
 FIRST_KEYS = 10
 """How many partition keys of an asset are told with a cord; the others are asked for."""
@@ -88,6 +89,7 @@ class CordFilter:
 
     :param closed: None for both
     :param asset: only cords on this one
+    :param asset_name: a pattern of the name of one that may be named
     :param text: part of the reason, of who pulled it, or of the name or a key of an asset that may be named
     :param assets: those that may be named: only cords on one of these, None for all
     """
@@ -98,6 +100,9 @@ class CordFilter:
     asset: int | None = None
     text: str | None = None
     pulled_by: str | None = None
+    asset_name: str | None = None
+    pulled_at: Moments = ANY_TIME
+    closed_at: Moments = ANY_TIME
     assets: Collection[int] | None = None
 
 
@@ -196,8 +201,16 @@ def _conditions(wanted: CordFilter) -> list[ColumnElement[bool]]:
         found.append(_is_on(wanted.assets))
     if wanted.asset is not None:
         found.append(_is_on([wanted.asset] if _may_name(wanted.asset, wanted) else []))
+    found += wanted.pulled_at.bound(Cord.pulled_at) + wanted.closed_at.bound(Cord.closed_at)
     if wanted.text is not None:
         found.append(_tells_of(wanted.text, wanted.assets))
+    if wanted.asset_name is not None:
+        found.append(
+            or_(
+                _names(is_like(CordPartition.asset_name, wanted.asset_name), wanted.assets),
+                _covers(is_like(CordScope.asset_name, wanted.asset_name), wanted.assets),
+            )
+        )
     return found
 
 
@@ -211,19 +224,15 @@ def _tells_of(text: str, assets: Collection[int] | None) -> ColumnElement[bool]:
         CordPartition.asset_name.icontains(text, autoescape=True),
         CordPartition.partition_key.icontains(text, autoescape=True),
     )
-    if assets is not None:
-        of_partition = and_(CordPartition.asset_id.in_(assets), of_partition)
     of_scope = or_(
         CordScope.asset_name.icontains(text, autoescape=True),
         CordScope.value.icontains(text, autoescape=True),
     )
-    if assets is not None:
-        of_scope = and_(CordScope.asset_id.in_(assets), of_scope)
     return or_(
         Cord.reason.icontains(text, autoescape=True),
         Cord.pulled_by.icontains(text, autoescape=True),
-        _names(of_partition),
-        _covers(of_scope),
+        _names(of_partition, assets),
+        _covers(of_scope, assets),
     )
 
 
@@ -231,12 +240,17 @@ def _is_on(assets: Collection[int]) -> ColumnElement[bool]:
     return or_(_names(CordPartition.asset_id.in_(assets)), _covers(CordScope.asset_id.in_(assets)))
 
 
-def _names(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    return select(CordPartition.id).where(CordPartition.cord_id == Cord.id, condition).exists()
+def _names(condition: ColumnElement[bool], assets: Collection[int] | None = None) -> ColumnElement[bool]:
+    return _has(CordPartition, condition, assets)
 
 
-def _covers(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    return select(CordScope.id).where(CordScope.cord_id == Cord.id, condition).exists()
+def _covers(condition: ColumnElement[bool], assets: Collection[int] | None = None) -> ColumnElement[bool]:
+    return _has(CordScope, condition, assets)
+
+
+def _has(row: Any, condition: ColumnElement[bool], assets: Collection[int] | None) -> ColumnElement[bool]:
+    found = select(row.id).where(row.cord_id == Cord.id, condition)
+    return (found if assets is None else found.where(row.asset_id.in_(assets))).exists()
 
 
 def _views(rows: Sequence[Cord], session: Session) -> list[CordView]:

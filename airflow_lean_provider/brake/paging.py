@@ -8,6 +8,9 @@ from airflow_lean_provider.brake.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement
 
 
 class Page(NamedTuple):
@@ -16,6 +19,28 @@ class Page(NamedTuple):
     limit: int = 50
     offset: int = 0
     order_by: Sequence[str] = ()
+
+
+class Moments(NamedTuple):
+    """Between which moments something has to lie, each bound with or without the moment itself."""
+
+    gte: datetime | None = None
+    gt: datetime | None = None
+    lte: datetime | None = None
+    lt: datetime | None = None
+
+    def bound(self, column: Any) -> list[ColumnElement[bool]]:
+        """Return the conditions on a column; what has no moment fulfils none."""
+        bounds = (
+            (self.gte, column.__ge__),
+            (self.gt, column.__gt__),
+            (self.lte, column.__le__),
+            (self.lt, column.__lt__),
+        )
+        return [compare(moment) for moment, compare in bounds if moment is not None]
+
+
+ANY_TIME = Moments()
 
 
 def order_of(order_by: Sequence[str], columns: dict[str, Any]) -> list[Any]:

@@ -96,12 +96,20 @@ def asset_ids() -> set[int]:
 
 
 def assets(
-    page: Page, *, text: str | None = None, troubled: bool | None = None, permitted: Collection[int] | None
+    page: Page,
+    *,
+    text: str | None = None,
+    name: str | None = None,
+    uri: str | None = None,
+    troubled: bool | None = None,
+    permitted: Collection[int] | None,
 ) -> tuple[list[AssetView], int]:
     """
     Return a page of the assets, and how many there are.
 
     :param text: part of the name or the uri
+    :param name: a pattern of the name
+    :param uri: a pattern of the uri
     :param troubled: only those with an open cord or a bad partition, or only the others
     :param permitted: only these, None for all
     :raises BadRequest: if they cannot be ordered like that
@@ -120,6 +128,8 @@ def assets(
         try:
             found, total = assets_like(
                 text,
+                name=name,
+                uri=uri,
                 only=only,
                 without=without,
                 limit=page.limit,

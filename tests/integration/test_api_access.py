@@ -454,9 +454,11 @@ def test_nobody_finds_out_by_searching_what_a_cord_is_on(world: World) -> None:
         assert found(closed=closed, asset_id=asset_ids["orders"]) == found(closed=closed) == {cord}
         assert found(closed=closed, text="wages") == found(closed=closed, text="boss") == set()
         assert found(closed=closed, text="staff-43") == set()
+        assert found(closed=closed, asset_name_pattern="wage%") == set()
+        assert found(closed=closed, asset_name_pattern="ord%|wage%") == {cord}
         assert found(closed=closed, asset_id=asset_ids["wages"]) == set()
     pull(Scope("wages", whole=True), reason="all of it", by="tester")
-    assert found(text="wages") == set()
+    assert found(text="wages") == found(asset_name_pattern="wages") == set()
 
 
 def test_nobody_clears_the_tasks_of_a_dag_that_he_may_not_edit(stage: Stage, monkeypatch: Any) -> None:

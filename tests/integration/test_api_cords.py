@@ -197,11 +197,64 @@ def test_what_one_task_published_can_be_pulled_by_itself(world: World) -> None:
     (one,) = op.get("/published", **run, task_id="rate", map_index=-1)["published"]
     assert one["asset"] == "rates"
     assert op.get("/published", **run, task_id="rate", map_index=0)["published"] == []
+    pages = [op.get("/published", **run, limit=1, offset=n) for n in range(3)]
+    assert [[p["asset"] for p in page["published"]] for page in pages] == [["orders"], ["rates"], []]
+    assert {page["total_entries"] for page in pages} == {2}
     cord = op.post("/cords", run={**run, "task_id": "rate"}, reason="odd")
     assert [a["name"] for a in cord["assets"]] == ["rates"]
     assert [p["state"] for p in op.get("/published", **run)["published"]] == ["clean", "halted"]
     both = op.post("/cords", run=run, reason="odd")
     assert [a["name"] for a in both["assets"]] == ["orders", "rates"]
+
+
+def test_cords_are_found_by_when_they_were_pulled_and_closed(chain: World) -> None:
+    chain.publish("ingest", "p1", "p2")
+    op = Client("op")
+    first, second = (op.post("/cords", **wrong(key)) for key in ("p1", "p2"))
+    closed = op.post(f"/cords/{first['cord_id']}/release", outcome="false_alarm")
+
+    def found(**bounds: str) -> set[int]:
+        return {c["cord_id"] for c in op.get("/cords", **bounds)["cords"]}
+
+    one, two = first["cord_id"], second["cord_id"]
+    moment = second["pulled_at"]
+    assert found(pulled_at_gte=moment) == found(pulled_at_gt=first["pulled_at"]) == {two}
+    assert found(pulled_at_lt=moment) == found(pulled_at_lte=first["pulled_at"]) == {one}
+    assert found(pulled_at_gt=moment) == set()
+    assert found(pulled_at_gte=first["pulled_at"], pulled_at_lte=moment) == {one, two}
+    assert found(closed_at_lte=closed["closed_at"]) == found(closed_at_gte=closed["closed_at"]) == {one}
+    assert found(closed_at_gt=closed["closed_at"]) == set()
+    code, detail = op.refused("GET", "/cords", params={"pulled_at_gte": "2026-06-14T05:00:00"})
+    assert (code, detail[0]["loc"]) == (422, ["query", "pulled_at_gte"])
+
+
+PATTERNS = {
+    "ORD": {"orders"},
+    "o%s": {"orders"},
+    "ra_e": {"rates"},
+    "orders|rates": {"orders", "rates"},
+    " orders | ": {"orders"},
+    "~": {"orders", "rates"},
+    "o.*": set(),
+    "\\": set(),
+    "'": set(),
+}
+
+
+def test_a_pattern_finds_what_it_finds_in_airflows_own_api(world: World) -> None:
+    world.add(producer("ingest", ORDERS, RATES))
+    op = Client("op")
+    cords = {name: op.post("/cords", asset=name, all=True, reason="odd") for name in ("orders", "rates")}
+    for pattern, names in PATTERNS.items():
+        for field in ("name", "uri"):
+            told = op.get("/assets", **{f"{field}_pattern": pattern})
+            assert ({a["name"] for a in told["assets"]}, told["total_entries"]) == (names, len(names)), (
+                pattern
+            )
+        told = op.get("/cords", asset_name_pattern=pattern)["cords"]
+        assert {c["cord_id"] for c in told} == {cords[name]["cord_id"] for name in names}, pattern
+        own = op._http.get("/api/v2/assets", params={"name_pattern": pattern}).json()
+        assert {a["name"] for a in own["assets"]} == names, pattern
 
 
 def test_a_release_that_waits_says_for_what(chain: World) -> None:

@@ -75,9 +75,15 @@ class PublishedPartition(PartitionName):
 
 
 class PublishedResponse(BaseModel):
-    """What a run or a task instance published."""
+    """
+    What a run or a task instance published.
+
+    :param total_entries: of those that the caller may read
+    :param hidden: how many more there are
+    """
 
     published: list[PublishedPartition]
+    total_entries: int
     hidden: int
     may_pull: bool
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 
 from airflow_lean_provider import settings
 from airflow_lean_provider.api.access import Act, Caller, CallerDep
-from airflow_lean_provider.api.datamodels.common import Id, Key
+from airflow_lean_provider.api.datamodels.common import LARGEST_ID, Id, Key
 from airflow_lean_provider.api.datamodels.partitions import (
     AssetCollectionResponse,
     AssetResponse,
@@ -19,7 +19,7 @@ from airflow_lean_provider.api.datamodels.partitions import (
     PublishedPartition,
     PublishedResponse,
 )
-from airflow_lean_provider.api.parameters import PageDep, QueryKey, QueryText, problems
+from airflow_lean_provider.api.parameters import PageDep, QueryKey, QueryPattern, QueryText, problems
 from airflow_lean_provider.brake import declare, partitions
 from airflow_lean_provider.brake.errors import BadRequest
 from airflow_lean_provider.brake.partitions import AssetView, State
@@ -47,6 +47,8 @@ def get_assets(
     page: PageDep,
     caller: CallerDep,
     text: QueryText = None,
+    name_pattern: QueryPattern = None,
+    uri_pattern: QueryPattern = None,
     troubled: Annotated[
         bool | None, Query(description="Only those with an open cord or a bad partition")
     ] = None,
@@ -61,7 +63,12 @@ def get_assets(
         pullable = caller.assets_to(Act.PULL, wanted)
         wanted = pullable if may_pull else wanted - pullable
     found, total = partitions.assets(
-        page, text=text, troubled=troubled, permitted=None if wanted == everything else wanted
+        page,
+        text=text,
+        name=name_pattern,
+        uri=uri_pattern,
+        troubled=troubled,
+        permitted=None if wanted == everything else wanted,
     )
     return AssetCollectionResponse(assets=[_asset(a, caller) for a in found], total_entries=total)
 
@@ -117,6 +124,8 @@ def get_published(
     run_id: Annotated[Key, Query()],
     task_id: QueryKey = None,
     map_index: Annotated[int | None, Query(ge=-1, le=2**31 - 1)] = None,
+    limit: Annotated[int | None, Query(ge=0, le=LARGEST_ID, description="Default: all of it")] = None,
+    offset: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0,
 ) -> PublishedResponse:
     """List what a run, a task of it or one task instance has published, and how that stands."""
     caller.insist(dag_id in caller.readable_dags)
@@ -136,9 +145,10 @@ def get_published(
                 state=p.standing.state,
                 cords=list(p.standing.cords),
             )
-            for p in named
+            for p in named[offset:][:limit]
             if p.publication.task is not None
         ],
+        total_entries=len(named),
         hidden=len(found) - len(named),
         may_pull=caller.may(Act.PULL, assets),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response, status
+from fastapi import APIRouter, Depends, Path, Query, Response, status
 
 from airflow_lean_provider import settings
 from airflow_lean_provider.api import telling
@@ -27,10 +27,11 @@ from airflow_lean_provider.api.datamodels.cords import (
     ScopeBody,
 )
 from airflow_lean_provider.api.datamodels.graph import GraphResponse
-from airflow_lean_provider.api.parameters import PageDep, QueryText, problems
+from airflow_lean_provider.api.parameters import PageDep, QueryPattern, QueryText, moments, problems
 from airflow_lean_provider.brake import board, cords, downstream, pull, release
 from airflow_lean_provider.brake.board import CordFilter
 from airflow_lean_provider.brake.errors import BadRequest, Conflict
+from airflow_lean_provider.brake.paging import Moments
 from airflow_lean_provider.brake.targets import Scope, meant_assets
 from airflow_lean_provider.rules.facts import Partition, Run, Severity
 
@@ -120,11 +121,14 @@ def pull_cord(body: PullBody, caller: CallerDep, response: Response) -> PulledRe
 def get_cords(
     page: PageDep,
     caller: CallerDep,
+    pulled_at: Annotated[Moments, Depends(moments("pulled_at"))],
+    closed_at: Annotated[Moments, Depends(moments("closed_at"))],
     closed: Annotated[bool | None, Query(description="Only closed cords, or only open ones")] = None,
     severity: Severity | None = None,
     acknowledged: bool | None = None,
     asset_id: Id | None = None,
     pulled_by: QueryText = None,
+    asset_name_pattern: QueryPattern = None,
     text: Annotated[
         str | None,
         Query(max_length=1500, description="Part of the reason, an asset, a key or who pulled it"),
@@ -145,6 +149,9 @@ def get_cords(
         asset=asset_id,
         text=text,
         pulled_by=pulled_by,
+        asset_name=asset_name_pattern,
+        pulled_at=pulled_at,
+        closed_at=closed_at,
         assets=None if readable == under else readable,
     )
     found, total = board.cords(wanted, page)
