@@ -142,6 +142,17 @@ def test_every_route_of_the_execution_api_is_sorted() -> None:
     assert found == EXECUTION_THAT_WRITES | EXECUTION_THAT_DOES_NOT
 
 
+def test_every_route_that_writes_has_a_row_with_a_test() -> None:
+    rows = [row for row in PAGE.read_text().splitlines() if row.startswith("|") and "`test_" in row]
+    of_workers = {re.sub(" /", " /execution/", route) for route in EXECUTION_THAT_WRITES}
+    without = {
+        route
+        for route in CORE_THAT_WRITES | of_workers
+        if not any(f"`{re.sub(r'{[^}]*}', '{}', route)}`" in row for row in rows)
+    }
+    assert not without
+
+
 def test_there_are_no_other_applications(metadata_db: str) -> None:
     """What plugins mount is not Airflow's; ours is ``/andon``."""
     mounted = {r.path for r in create_app().routes if isinstance(r, Mount)}

@@ -10,6 +10,7 @@ from airflow.sdk import DAG, PartitionedAssetTimetable, PartitionedAtRuntime
 from sqlalchemy import delete, update
 
 from airflow_lean_provider.airflow_internals.holding import HELD_UNTIL
+from airflow_lean_provider.airflow_internals.notes import write_notes
 from airflow_lean_provider.brake import release, sweep, switch
 from airflow_lean_provider.store import clock
 from airflow_lean_provider.store.models import AffectedRun, ParkedTask
@@ -108,7 +109,9 @@ def test_a_held_run_without_a_row_of_ours_is_let_go(chain: World) -> None:
     with chain._session() as session:
         run = chain.dag_run("cleaning", "p2").id
         session.execute(update(DagRun).where(DagRun.id == run).values(run_after=HELD_UNTIL))
+        write_notes({run: "1: why"}, session)
     assert chain.play()["cleaning.work", "p2"] == 1
+    assert chain.note("cleaning", "p2") is None
 
 
 def test_a_parked_task_whose_run_is_gone_leaves_nothing(world: World) -> None:

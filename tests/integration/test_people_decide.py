@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.models.asset import AssetModel
 from airflow.models.log import Log
 from airflow.sdk import DAG, PartitionedAtRuntime
 from sqlalchemy import select
 
+from airflow_lean_provider.brake import sweep
+from airflow_lean_provider.brake.report import of_cord
 from airflow_lean_provider.store.models import AffectedRun, ParkedTask
 from tests.integration import doors
-from tests.integration.dags import ORDERS, Step, the_chain
+from tests.integration.dags import ORDERS, RATES, REPORT, Step, the_chain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.integration.world import World
 
 SITUATIONS = ("held", "held at its start", "stopped", "tainted")
@@ -402,3 +407,117 @@ def test_a_held_run_with_a_teardown_that_a_person_marks_ends(world: World) -> No
     assert world.dag_run("cleaning", "p1").state in ("failed", "success")
     world.release(cord, "fixed")
     assert world.play() == {}
+
+
+def nothing_is_left_of(world: World, dag_id: str) -> bool:
+    rows = world.rows(AffectedRun, ParkedTask)
+    return dag_id not in {row["dag_id"] for some in rows.values() for row in some}
+
+
+def by_rest(dag_id: str) -> None:
+    doors.rest("DELETE", f"dags/{dag_id}", expect=204)
+
+
+def by_command(dag_id: str) -> None:
+    doors.cli("dags", "delete", dag_id, "--yes")
+
+
+@pytest.mark.parametrize("delete", [by_rest, by_command])
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_a_deleted_dag(chain: World, situation: str, delete: Any) -> None:
+    """With all of its runs; what one of them wrote stays bad until somebody says otherwise."""
+    cord = bring(chain, situation)
+    delete("cleaning")
+    assert chain.play() == {}
+    assert chain.runs("cleaning") == []
+    assert nothing_is_left_of(chain, "cleaning")
+    chain.release(cord, "fixed")
+    chain.play()
+    assert nothing_is_left_of(chain, "cleaning")
+    if situation in ("stopped", "tainted"):
+        assert chain.halted() >= {("clean", "p1")}
+    else:
+        assert chain.halted() == set()
+        assert of_cord(cord)["state"] == "closed"
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_the_deleted_dag_of_what_was_pulled(chain: World, situation: str) -> None:
+    """Nobody is left who could publish it again; a release lets go what is held all the same."""
+    cord = bring(chain, situation)
+    doors.rest("DELETE", "dags/ingest", expect=204)
+    assert chain.play() == {}
+    chain.release(cord, "false_alarm")
+    assert chain.play()["cleaning.work", "p1"] == (0 if situation == "tainted" else 1)
+    assert chain.halted() == set()
+    assert chain.rows(AffectedRun, ParkedTask) == {"lean_affected_run": [], "lean_parked_task": []}
+    assert of_cord(cord)["state"] == "closed"
+
+
+def test_a_deleted_dag_whose_task_is_parked(world: World) -> None:
+    with DAG("nightly", schedule=None) as nightly:
+        Step(task_id="read", inlets=[ORDERS])
+        Step(task_id="other")
+    world.add(*the_chain(), nightly)
+    world.publish("ingest", "p1")
+    cord = world.pull("orders", "p1")
+    run_id = world.trigger("nightly")
+    world.play()
+    assert world.states("nightly", run_id)["read"] == "deferred"
+    doors.rest("DELETE", "dags/nightly", expect=204)
+    world.play()
+    assert nothing_is_left_of(world, "nightly")
+    world.release(cord, "false_alarm")
+    world.play()
+    assert of_cord(cord)["state"] == "closed"
+
+
+class TestTheQueueOfEvents:
+    """``exporting`` runs once orders and rates have been published; no partitions."""
+
+    @pytest.fixture(params=["of an asset", "of a Dag", "of an asset for a Dag"])
+    def delete(self, world: World, request: pytest.FixtureRequest) -> Callable[..., None]:
+        with DAG("exporting", schedule=[ORDERS, RATES]) as dag:
+            Step(task_id="work", outlets=[REPORT])
+        world.add(dag)
+
+        def ask(*, expect: int) -> None:
+            with world._session() as session:
+                orders = session.scalar(select(AssetModel.id).where(AssetModel.name == "orders"))
+            paths = {
+                "of an asset": f"assets/{orders}/queuedEvents",
+                "of a Dag": "dags/exporting/assets/queuedEvents",
+                "of an asset for a Dag": f"dags/exporting/assets/{orders}/queuedEvents",
+            }
+            doors.rest("DELETE", paths[request.param], expect=expect)
+
+        return ask
+
+    def test_what_is_queued_makes_no_run(self, world: World, delete: Callable[..., None]) -> None:
+        world.publish_from_outside("orders", None)
+        cord = world.pull("orders")
+        delete(expect=204)
+        world.publish_from_outside("rates", None)
+        assert world.play() == {}
+        assert world.runs("exporting") == []
+        world.release(cord, "fixed")
+        assert world.play() == {}
+        assert world.rows(AffectedRun)["lean_affected_run"] == []
+        assert of_cord(cord)["state"] == "closed"
+
+    def test_what_was_absorbed_is_in_no_queue(self, world: World, delete: Callable[..., None]) -> None:
+        """What owes reads it, whether or not a person empties the queue."""
+        world.publish_from_outside("orders", None)
+        world.publish_from_outside("rates", None)
+        world.play()
+        cord = world.pull("orders")
+        run = world.runs("exporting")[0]
+        world.publish_from_outside("orders", None)
+        sweep.sweep()
+        before = world.consumed("exporting", run.run_id)
+        assert len(before) == 3
+        delete(expect=404)
+        assert world.play() == {}
+        world.release(cord, "fixed")
+        assert world.play() == {("exporting.work", None): 1}
+        assert world.consumed("exporting", run.run_id) == before

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow import plugins_manager
 from airflow._shared.module_loading import qualname
 from airflow.models.asset import AssetAliasModel, AssetModel
+from airflow.models.dag import DagModel
 from airflow.partition_mappers.base import PartitionMapper
 from airflow.sdk import (
     DAG,
@@ -21,7 +22,8 @@ from airflow.sdk import (
 from airflow.utils.types import DagRunType
 from sqlalchemy import select
 
-from airflow_lean_provider.store.models import Cord
+from airflow_lean_provider.brake.report import of_cord
+from airflow_lean_provider.store.models import AffectedRun, Cord, ParkedTask
 from tests.integration import doors
 from tests.integration.dags import CLEAN, ORDERS, Step, consumer, producer, the_chain
 from tests.integration.world import execution_api
@@ -86,13 +88,12 @@ MAKERS: dict[DagRunType, Callable[[World], str]] = {
 }
 
 
-def hourly() -> DAG:
+def hourly(**options: Any) -> DAG:
     """A Dag of the clock whose task names the asset as an inlet, of the same hour."""
     with DAG(
         "hourly",
         schedule=CronPartitionTimetable("0 * * * *", timezone="UTC"),
-        start_date=HOUR,
-        catchup=True,
+        **({"start_date": HOUR, "catchup": True} | options),
     ) as dag:
         Step(task_id="work", inlets=[ORDERS], outlets=[CLEAN])
     return dag
@@ -350,3 +351,86 @@ def test_the_whole_chain_is_cleared_by_hand(world: World) -> None:
     done = world.play()
     assert done["cleaning.work", "p1"] == 0
     assert world.is_held("cleaning", world.runs("cleaning", "p1")[0].run_id)
+
+
+class TestABackfill:
+    """Of two hours, one run at a time: the first is parked, the second waits for its slot."""
+
+    @pytest.fixture
+    def backfill(self, world: World) -> str:
+        """Return its path; the cord is the first one."""
+        hours = [HOUR - timedelta(hours=1), HOUR]
+        world.add(producer("ingest", ORDERS), hourly(start_date=hours[0], end_date=HOUR, catchup=False))
+        keys = [hour.strftime("%Y-%m-%dT%H:%M:%S") for hour in hours]
+        world.publish("ingest", *keys)
+        world.pull("orders", *keys)
+        made = doors.rest(
+            "POST",
+            "backfills",
+            json={
+                "dag_id": "hourly",
+                "from_date": hours[0].isoformat(),
+                "to_date": hours[1].isoformat(),
+                "max_active_runs": 1,
+            },
+        )
+        return f"backfills/{made['id']}"
+
+    def test_cancelled(self, world: World, backfill: str) -> None:
+        """Airflow fails the runs that are queued; one that has begun goes on, and the release lets it go."""
+        world.tick()
+        first, second = (world.dag_run("hourly", key) for key in self.keys(world))
+        assert world.states("hourly", first.run_id) == {"work": "deferred"}
+        assert second.state == "queued"
+        doors.rest("PUT", f"{backfill}/cancel")
+        assert world.play() == {}
+        assert world.dag_run("hourly", second.run_id).state == "failed"
+        world.release(1, "fixed")
+        assert world.play() == {("hourly.work", first.partition_key): 1}
+        assert world.dag_run("hourly", second.run_id).state == "failed", "no release undoes it"
+        assert world.rows(ParkedTask, AffectedRun) == {"lean_parked_task": [], "lean_affected_run": []}
+        assert of_cord(1)["state"] == "closed"
+
+    def test_cancelled_before_any_of_it_was_asked(self, world: World, backfill: str) -> None:
+        doors.rest("PUT", f"{backfill}/cancel")
+        assert world.play() == {}
+        assert {run.state for run in world.runs("hourly")} == {"failed"}
+        world.release(1, "fixed")
+        assert world.play() == {}
+        assert world.rows(ParkedTask, AffectedRun) == {"lean_parked_task": [], "lean_affected_run": []}
+        assert of_cord(1)["state"] == "closed"
+
+    def test_paused_and_unpaused(self, world: World, backfill: str) -> None:
+        doors.rest("PUT", f"{backfill}/pause")
+        assert world.play() == {}
+        assert {run.state for run in world.runs("hourly")} == {"queued"}
+        doors.rest("PUT", f"{backfill}/unpause")
+        assert world.play() == {}
+        assert world.states("hourly", self.keys(world)[0]) == {"work": "deferred"}
+        world.release(1, "fixed")
+        assert world.play() == {("hourly.work", key): 1 for key in self.keys(world)}
+
+    @staticmethod
+    def keys(world: World) -> list[str]:
+        return sorted(str(run.partition_key) for run in world.runs("hourly"))
+
+
+def test_a_dag_that_is_parsed_again_is_judged_as_it_is_now(world: World) -> None:
+    """What asks for the parsing changes nothing by itself; the Dag that comes of it reads what is halted."""
+    with DAG("nightly", schedule=None) as dag:
+        Step(task_id="work")
+    world.add(producer("ingest", ORDERS), dag)
+    world.publish("ingest", "p1")
+    cord = world.pull("orders", "p1")
+    run_id = world.trigger("nightly")
+    with world._session() as session:
+        session.get_one(DagModel, "nightly").relative_fileloc = "nightly.py"
+    token = doors.rest("GET", "dags/nightly/details")["file_token"]
+    doors.rest("PUT", f"parseDagFile/{token}", expect=201)
+    with DAG("nightly", schedule=None) as dag:
+        Step(task_id="work", inlets=[ORDERS])
+    world.add(dag)
+    assert world.play() == {}
+    assert world.is_held("nightly", run_id)
+    world.release(cord, "false_alarm")
+    assert world.play() == {("nightly.work", None): 1}
