@@ -46,14 +46,15 @@ class Policy:
     What the author of an asset has decided.
 
     :param release_on: how a cord on it ends unless somebody says otherwise: by a person (``manual``), once it
-        was published again (``publication``), or once the check that pulled it passes (``check``)
+        was published again (``publication``), or once the check that pulled it passes (``check``; no check
+        pulls cords yet, and a person decides)
     :param severity: the severity of cords on it that name none
     :param on_running: what becomes of a running task that publishes it and reads bad data: it is killed
         (``stop``), or ends by itself and taints what it publishes (``finish``)
     :param repair: whether a task that publishes it is run again by itself (``auto``) or waits for a person
         (``ask``), since it sends mails or moves money
-    :param quarantine: what becomes of the bad data itself
-    :param notify: whom to tell besides those whom lineage names
+    :param quarantine: what becomes of the bad data itself (nothing yet)
+    :param notify: whom to tell besides those whom lineage names (nobody yet)
     """
 
     release_on: str | None = None
