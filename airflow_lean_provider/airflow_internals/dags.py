@@ -29,6 +29,7 @@ from sqlalchemy import func, select, union
 from airflow_lean_provider.airflow_internals.ports import (
     ByIdentity,
     Outlets,
+    all_outlets_of,
     assets_meant,
     decoded,
     inlets_of,
@@ -41,6 +42,7 @@ from airflow_lean_provider.store.models import InletReference
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
+    from uuid import UUID
 
     from airflow.serialization.definitions.dag import SerializedDAG
     from sqlalchemy import ColumnElement
@@ -179,7 +181,7 @@ class Dags:
         self._session = session
         self._shapes: dict[str, DagShape] = {}
         self._outlets: dict[str, Outlets] = {}
-        self._dags: dict[str, SerializedDAG | None] = {}
+        self._dags: dict[str, _Latest | None] = {}
 
     def load(self, dag_ids: Iterable[str]) -> None:
         """Load what is missing of these Dags, in a number of statements that does not depend on theirs."""
@@ -199,7 +201,7 @@ class Dags:
             )
         }
         for dag_id in missing:
-            dag, outlets = self._dags.get(dag_id), self._outlets[dag_id]
+            dag, outlets = self._serialized(dag_id), self._outlets[dag_id]
             self._shapes[dag_id] = DagShape(
                 upstream=_upstream(dag) if dag is not None else {},
                 outlets=outlets.of_task,
@@ -214,8 +216,8 @@ class Dags:
 
     def _load_outlets(self, dag_ids: Collection[str]) -> None:
         missing = sorted(set(dag_ids) - self._outlets.keys())
-        self._dags.update(_serialized([d for d in missing if d not in self._dags], self._session))
-        self._outlets |= outlets_of({d: self._dags[d] for d in missing}, session=self._session)
+        self._dags.update(_latest([d for d in missing if d not in self._dags], self._session))
+        self._outlets |= outlets_of({d: self._serialized(d) for d in missing}, session=self._session)
 
     def outlets(self, dag_id: str) -> Outlets:
         """Return what the tasks of the Dag publish; of a Dag that is gone, nothing."""
@@ -231,8 +233,31 @@ class Dags:
 
     def _serialized(self, dag_id: str) -> SerializedDAG | None:
         if dag_id not in self._dags:
-            self._dags.update(_serialized([dag_id], self._session))
-        return self._dags[dag_id]
+            self._dags.update(_latest([dag_id], self._session))
+        latest = self._dags[dag_id]
+        return latest.dag if latest is not None else None
+
+    def assets_once_published(
+        self, versions: Mapping[str, Collection[UUID]], gone: Collection[str]
+    ) -> frozenset[int]:
+        """
+        Return the outlets that Airflow's tables of references tell nothing of any more.
+
+        They tell of the newest version of each Dag, and of none whose file is gone
+        (``remove_references_to_deleted_dags``).
+
+        :param versions: which versions of a Dag tasks have run by
+        :param gone: the Dags whose file is gone
+        """
+        older = {v for d, found in versions.items() for v in found if v != self._newest(d)}
+        dags = [*_by_version(older, self._session), *(self._serialized(dag_id) for dag_id in sorted(gone))]
+        ports = [(None, port) for dag in dags if dag is not None for port in all_outlets_of(ByIdentity(dag))]
+        return frozenset(meant.asset for meant in assets_meant(ports, session=self._session))
+
+    def _newest(self, dag_id: str) -> UUID | None:
+        self._serialized(dag_id)
+        latest = self._dags[dag_id]
+        return latest.version if latest is not None else None
 
     def has_timeout(self, dag_id: str) -> bool:
         """Tell whether runs of the Dag time out."""
@@ -278,34 +303,52 @@ class Dags:
 
 def latest_dag(dag_id: str, *, session: Session) -> SerializedDAG | None:
     """Return the Dag as last serialized, None if it is gone."""
-    return _serialized([dag_id], session)[dag_id]
+    latest = _latest([dag_id], session)[dag_id]
+    return latest.dag if latest is not None else None
 
 
-def _serialized(dag_ids: list[str], session: Session) -> dict[str, SerializedDAG | None]:
-    found: dict[str, SerializedDAG | None] = dict.fromkeys(dag_ids)
-    hashes = _latest_hashes(dag_ids, session)
+class _Latest(NamedTuple):
+    version: UUID
+    dag: SerializedDAG
+
+
+def _latest(dag_ids: list[str], session: Session) -> dict[str, _Latest | None]:
+    found: dict[str, _Latest | None] = dict.fromkeys(dag_ids)
     unknown = []
-    for dag_id, dag_hash in hashes.items():
+    for dag_id, (version, dag_hash) in _latest_hashes(dag_ids, session).items():
         if (kept := _KEPT.get((dag_id, dag_hash))) is not None:
-            found[dag_id] = kept
+            found[dag_id] = _Latest(version, kept)
         else:
             unknown.append(dag_id)
     if unknown:
         for row in SerializedDagModel.get_latest_serialized_dags(dag_ids=unknown, session=session):
-            row.load_op_links = False
-            dag = row.dag
-            if len(_KEPT) >= _KEPT_AT_MOST:
-                _KEPT.clear()
-            _KEPT[row.dag_id, row.dag_hash] = dag
-            found[row.dag_id] = dag
+            found[row.dag_id] = _Latest(row.dag_version_id, _kept(row))
     return found
+
+
+def _by_version(versions: Collection[UUID], session: Session) -> list[SerializedDAG]:
+    """Return the Dags as they were; one that Airflow has forgotten is left out."""
+    if not versions:
+        return []
+    rows = select(SerializedDagModel).where(SerializedDagModel.dag_version_id.in_(sorted(versions)))
+    return [_kept(row) for row in session.scalars(rows)]
+
+
+def _kept(row: SerializedDagModel) -> SerializedDAG:
+    kept = _KEPT.get((row.dag_id, row.dag_hash))
+    if kept is None:
+        row.load_op_links = False
+        if len(_KEPT) >= _KEPT_AT_MOST:
+            _KEPT.clear()
+        kept = _KEPT[row.dag_id, row.dag_hash] = row.dag
+    return kept
 
 
 _KEPT: dict[tuple[str, str], SerializedDAG] = {}
 _KEPT_AT_MOST = 2000
 
 
-def _latest_hashes(dag_ids: list[str], session: Session) -> Mapping[str, str]:
+def _latest_hashes(dag_ids: list[str], session: Session) -> Mapping[str, tuple[UUID, str]]:
     """By ``dag_version``, whose unique key begins with the Dag; ``serialized_dag.dag_id`` has no index."""
     newest = (
         select(DagVersion.dag_id, func.max(DagVersion.version_number).label("number"))
@@ -314,9 +357,9 @@ def _latest_hashes(dag_ids: list[str], session: Session) -> Mapping[str, str]:
         .subquery()
     )
     return {
-        row.dag_id: row.dag_hash
+        row.dag_id: (row.id, row.dag_hash)
         for row in session.execute(
-            select(DagVersion.dag_id, SerializedDagModel.dag_hash)
+            select(DagVersion.dag_id, DagVersion.id, SerializedDagModel.dag_hash)
             .join(SerializedDagModel, SerializedDagModel.dag_version_id == DagVersion.id)
             .join(
                 newest,

@@ -18,6 +18,7 @@ from airflow_lean_provider.rules.facts import Ending, Execution, Run, Task, Task
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from uuid import UUID
 
     from sqlalchemy.orm import Session
 
@@ -53,12 +54,14 @@ class History(NamedTuple):
 
     :param asked: when each try was asked for; the id of a task instance is made anew for every try
     :param marks: when a person last set the state of a task instance, or of a run with all of its own
+    :param dag_versions: those that the task instances of each run have run by
     """
 
     states: dict[Run, dict[Task, TaskState]]
     executions: list[Execution]
     asked: dict[Task, list[datetime]]
     marks: dict[Task | Run, datetime]
+    dag_versions: dict[Run, set[UUID]]
 
 
 def is_rescheduled(ti: Any) -> bool:
@@ -85,6 +88,7 @@ def history_of(
     """
     states: dict[Run, dict[Task, TaskState]] = defaultdict(dict)
     asked: dict[Task, list[datetime]] = defaultdict(list)
+    dag_versions: dict[Run, set[UUID]] = defaultdict(set)
     tries: dict[Try, Any] = {}
     live: dict[Try, Any] = {}
     named = sorted(runs)
@@ -94,10 +98,12 @@ def history_of(
             _columns(TaskInstanceHistory, TaskInstanceHistory.task_instance_id).where(of_run)
         ):
             tries[Try(_task(row), row.try_number)] = row
+            dag_versions[_task(row).run] |= {row.dag_version_id} - {None}
             _note_ask(asked, row)
     for of_run in among_rows((TaskInstance.dag_id, TaskInstance.run_id), named, session=session):
         for row in session.execute(_columns(TaskInstance, TaskInstance.id).where(of_run)):
             task = _task(row)
+            dag_versions[task.run] |= {row.dag_version_id} - {None}
             _note_ask(asked, row)
             state = _STATES.get(row.state, TaskState.WAITING)
             is_parked = task in parked and row.state == TaskInstanceState.DEFERRED and row.trigger_id is None
@@ -114,7 +120,7 @@ def history_of(
         moment = _marked_at(row, told, attempt in stopped, marked.tasks.get(attempt.task))
         if moment is not None:
             marks[attempt.task] = moment
-    return History(dict(states), executions, asked, marks)
+    return History(dict(states), executions, asked, marks, dict(dag_versions))
 
 
 def _executions(
@@ -187,6 +193,7 @@ def _columns(model: Any, key: Any) -> Any:
         model.start_date,
         model.end_date,
         model.updated_at,
+        model.dag_version_id,
     )
 
 

@@ -108,6 +108,13 @@ def _referring_outlets_of(of: ByIdentity) -> tuple[tuple[str, Any], ...]:
     )
 
 
+@lru_cache(maxsize=10_000)
+def all_outlets_of(of: ByIdentity) -> tuple[Any, ...]:
+    """Return the outlets of the Dag's tasks as it was serialized."""
+    kinds = SerializedAsset | SerializedAssetNameRef | SerializedAssetUriRef | SerializedAssetAlias
+    return tuple(port for t in of.dag.tasks for port in decoded(t.outlets) if isinstance(port, kinds))
+
+
 def assets_meant(ports: Collection[tuple[T, Any]], *, session: Session) -> list[Meant[T]]:
     """Find the assets that the ports mean, in one statement; in none if there are no ports."""
     wanted = {

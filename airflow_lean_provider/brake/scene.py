@@ -53,6 +53,7 @@ from airflow_lean_provider.store.models import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from uuid import UUID
 
     from sqlalchemy.orm import Session
 
@@ -288,6 +289,7 @@ class _Collected:
         self.executions: list[Execution] = []
         self.asked: dict[Task, list[datetime]] = {}
         self.marks: dict[Task | Run, datetime] = {}
+        self.dag_versions: dict[Run, set[UUID]] = {}
         self.parents: dict[Run, Task] = {}
         self.inlets: dict[Partition, dict[Run, set[str]]] = defaultdict(lambda: defaultdict(set))
         self.in_doubt: set[tuple[Run, Inlet]] = set()
@@ -333,6 +335,7 @@ class _Collected:
         self.executions += past.executions
         self.asked |= past.asked
         self.marks |= past.marks
+        self.dag_versions |= past.dag_versions
         parents = dag_runs.parents_of(known, session=self._session)
         self.parents |= parents
         self.add_runs(
@@ -383,11 +386,20 @@ class _Collected:
             for task_id in known.shape.outlets:
                 partitions |= known.outlets(task_id)
             assets |= known.shape.may_publish
+        assets |= self._once_published(new)
         since = min((self.known[run].created_at for run in new), default=None)
         for publication in lineage.publications_by(new, assets, since, session=self._session):
             self.publications[publication.id] = publication
             partitions.add(publication.partition)
         return self.add_partitions(partitions)
+
+    def _once_published(self, runs: Collection[Run]) -> frozenset[int]:
+        """Return what these runs may have published that their Dags do not any more, or are gone with."""
+        versions: dict[str, set[UUID]] = defaultdict(set)
+        for run in runs:
+            versions[run.dag_id] |= self.dag_versions.get(run, set())
+        gone = {run.dag_id for run in runs if self.known[run].dag_is_gone}
+        return self._dags.assets_once_published(versions, gone)
 
 
 def _ended_before(

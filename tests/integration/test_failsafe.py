@@ -11,13 +11,14 @@ from airflow import settings as airflow_settings
 from airflow.models.asset import AssetEvent
 from airflow.models.dagrun import DagRun
 from airflow.models.log import Log
+from airflow.sdk import Asset
 from sqlalchemy import delete, select, text
 
 from airflow_lean_provider.airflow_internals import absorbing
 from airflow_lean_provider.brake import publication, start
 from airflow_lean_provider.brake.report import of_cord, of_cords
 from airflow_lean_provider.store.models import Base
-from tests.integration.dags import CLEAN, ORDERS, consumer, producer
+from tests.integration.dags import CLEAN, ORDERS, REPORT, consumer, producer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -291,3 +292,25 @@ def test_a_dag_that_disappears_while_its_run_is_held(world: World) -> None:
     world.release(cord, "false_alarm")
     assert world.play() == {("other.work", "p1"): 1}
     assert world.halted() == set()
+
+
+@pytest.mark.parametrize("change", ["writes another", "is gone"])
+def test_what_a_dag_published_before_it_changed_is_bad_too(world: World, change: str) -> None:
+    """Airflow's tables tell of the outlets of its newest version alone, and of none when its file is gone."""
+    from airflow.models.asset import remove_references_to_deleted_dags
+    from airflow.models.dag import DagModel
+
+    world.add(
+        producer("ingest", ORDERS), consumer("cleaning", ORDERS, CLEAN), consumer("reporting", CLEAN, REPORT)
+    )
+    world.publish("ingest", "p1")
+    world.play()
+    if change == "is gone":
+        with world._session() as session:
+            session.get_one(DagModel, "cleaning").is_stale = True
+            session.flush()
+            remove_references_to_deleted_dags(session)
+    else:
+        world.add(consumer("cleaning", ORDERS, Asset("spotless")))
+    world.pull("orders", "p1")
+    assert world.halted() == {("orders", "p1"), ("clean", "p1"), ("report", "p1")}
