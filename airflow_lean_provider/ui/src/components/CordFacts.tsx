@@ -9,10 +9,11 @@ import { Ago, Tag, ToAsset, ToRun, WIDE_KEY } from "./basics";
 
 /** The assets of a cord, with the first of their partitions, and what it covers of what is published later. */
 export function Assets({ cord }: { readonly cord: Cord }) {
-  const named = new Set(cord.assets.map((asset) => asset.asset_id));
+  const published = cord.assets.filter((asset) => asset.partitions > 0);
+  const named = new Set(published.map((asset) => asset.asset_id));
   return (
     <>
-      {cord.assets.map((asset) => (
+      {published.map((asset) => (
         <HStack align="baseline" columnGap={2} key={asset.asset_id} rowGap={0} wrap="wrap">
           <ToAsset id={asset.asset_id} name={asset.name} />
           <Text {...WIDE_KEY} fontWeight="normal">
