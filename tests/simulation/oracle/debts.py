@@ -47,6 +47,7 @@ class Debts:
         self._by_instance: dict[tuple[Group, str, int], list[Execution]] = {}
         for each in facts.executions:
             self._by_instance.setdefault(self._instance(each.task), []).append(each)
+        self._withdrawn_and_halted = facts.absent & state.halted.keys() if state.mild else set()
         self.owing: dict[TaskId, Execution] = {}
         self.tainted: dict[TaskId, Execution] = {}
         for execution in facts.executions:
@@ -78,10 +79,14 @@ class Debts:
             execution.how in ("success", "skipped", "failed", "up_for_retry")
             and run.exists
             and execution.task in self.facts.instances(run.id)
-            and not self.facts.is_absent_for(execution)
+            and (not self.facts.is_absent_for(execution) or self._reads_what_is_halted(execution))
             and (run.by_hand is None or run.by_hand < execution.granted)
             and not self.facts.is_marked_since(execution.task, execution.granted)
         )
+
+    def _reads_what_is_halted(self, execution: Execution) -> bool:
+        """One of two cords has ended as withdrawn: as long as the other is open, it is not called absent."""
+        return any(execution.covers(partition) for partition in self._withdrawn_and_halted)
 
     def _outcome(self, cause: Cause) -> str | None:
         """How it ended: half-written always does as fixed."""

@@ -131,7 +131,7 @@ class AtRest:
 
     def _is_before(self, task: TaskId, spec: TaskSpec) -> bool:
         """What the Dag has no more may have been."""
-        return task.task in spec.after or self.facts.spec(task) is None
+        return task.task in (*spec.after, spec.teardown_of) or self.facts.spec(task) is None
 
     def _unexplained(self, task: TaskId, state: str) -> None:
         self.judge.complain(
