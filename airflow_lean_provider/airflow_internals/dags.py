@@ -35,6 +35,7 @@ from airflow_lean_provider.airflow_internals.ports import (
     inlets_of,
     outlets_of,
 )
+from airflow_lean_provider.airflow_internals.statements import chunks
 from airflow_lean_provider.assets import READS
 from airflow_lean_provider.rules.facts import DagShape
 from airflow_lean_provider.store.models import InletReference
@@ -327,11 +328,19 @@ def _latest(dag_ids: list[str], session: Session) -> dict[str, _Latest | None]:
 
 
 def _by_version(versions: Collection[UUID], session: Session) -> list[SerializedDAG]:
-    """Return the Dags as they were; one that Airflow has forgotten is left out."""
-    if not versions:
-        return []
-    rows = select(SerializedDagModel).where(SerializedDagModel.dag_version_id.in_(sorted(versions)))
-    return [_kept(row) for row in session.scalars(rows)]
+    """Return the Dags as they were in these older versions; one that Airflow has forgotten is left out."""
+    unknown = sorted(set(versions) - _OLDER.keys())
+    if len(_OLDER) + len(unknown) > _KEPT_AT_MOST:
+        _OLDER.clear()
+        unknown = sorted(versions)
+    for some in chunks(unknown):
+        rows = select(SerializedDagModel).where(SerializedDagModel.dag_version_id.in_(some))
+        _OLDER.update({row.dag_version_id: _kept(row) for row in session.scalars(rows)})
+    return [_OLDER[version] for version in versions if version in _OLDER]
+
+
+_OLDER: dict[UUID, SerializedDAG] = {}
+"""Only the newest version of a Dag is ever written anew."""
 
 
 def _kept(row: SerializedDagModel) -> SerializedDAG:
