@@ -202,7 +202,7 @@ def look(
     while True:
         judgement = judge(facts, versions)
         tainted = {t.task.run for t in judgement.seen}
-        bereft = _that_read_what_is_absent(facts, judgement)
+        bereft = _that_read_what_was_withdrawn(facts, judgement)
         if not collected.follow(tainted, facts) and not collected.add_what_else_is_read(bereft):
             reasons = {c.id: c.reason for c in cords.values()}
             given_to: dict[Run, list[int]] = defaultdict(list)
@@ -233,12 +233,11 @@ def _readers(collected: _Collected, affected: Mapping[Run, AffectedRun]) -> dict
     return found
 
 
-def _that_read_what_is_absent(facts: Facts, judgement: Judgement) -> set[Run]:
-    """Return the runs that may have nothing left to read."""
+def _that_read_what_was_withdrawn(facts: Facts, judgement: Judgement) -> set[Run]:
+    """Return the runs that may have nothing left to read, or had nothing for a while."""
+    gone = judgement.presence.withdrawn.keys()
     return {
-        run
-        for run in facts.runs
-        if any(read & judgement.absent for read in judgement.reading.of_run(run).values())
+        run for run in facts.runs if any(read & gone for read in judgement.reading.of_run(run).values())
     }
 
 

@@ -172,6 +172,23 @@ def test_withdrawn_lets_go_on_whose_inlet_has_other_partitions(world: World) -> 
     assert world.play() == {("nightly.read", None): 1}
 
 
+def test_who_read_others_too_is_not_forgiven_because_it_was_published_again(world: World) -> None:
+    """Two cords on one hour: one ends as withdrawn, the hour is published again, the other was a false alarm."""
+    with DAG("cleaning", schedule=PartitionedAssetTimetable(assets=ORDERS)) as cleaning:
+        Step(task_id="work", inlets=[RATES], outlets=[CLEAN])
+    world.add(producer("ingest", ORDERS), producer("bank", RATES), cleaning)
+    world.publish("bank", "p9")
+    world.publish("ingest", "p1")
+    world.play()
+    first, second = world.pull("orders", "p1"), world.pull("orders", "p1")
+    world.release(first, "withdrawn")
+    world.publish("ingest", "p1")
+    world.release(second, "false_alarm")
+    assert world.halted() == {("clean", "p1")}
+    assert world.play() == {("cleaning.work", "p1"): 1}
+    assert world.halted() == set()
+
+
 def test_what_was_withdrawn_stays_absent_after_its_cord_is_closed(world: World) -> None:
     world.add(producer("ingest", ORDERS), producer("bank", RATES), consumer("joining", ORDERS & RATES, CLEAN))
     world.publish("ingest", "p1")
