@@ -34,6 +34,7 @@ from airflow_lean_provider.airflow_internals.ports import (
     decoded,
     inlets_of,
     outlets_of,
+    schedule_of,
 )
 from airflow_lean_provider.airflow_internals.statements import chunks
 from airflow_lean_provider.assets import READS
@@ -255,6 +256,15 @@ class Dags:
         ports = [(None, port) for dag in dags if dag is not None for port in all_outlets_of(ByIdentity(dag))]
         return frozenset(meant.asset for meant in assets_meant(ports, session=self._session))
 
+    def schedules_as_serialized(self, dag_ids: Collection[str]) -> list[Schedule]:
+        """Return what the Dags are scheduled on, though their files are gone and Airflow has forgotten it."""
+        dags = {dag_id: dag for dag_id in sorted(dag_ids) if (dag := self._serialized(dag_id)) is not None}
+        ports = [(dag_id, port) for dag_id, dag in dags.items() for port in schedule_of(dag)]
+        return [
+            Schedule(meant.of, meant.asset, meant.name, meant.uri, dags[meant.of].timetable.partitioned)
+            for meant in assets_meant(ports, session=self._session)
+        ]
+
     def _newest(self, dag_id: str) -> UUID | None:
         self._serialized(dag_id)
         latest = self._dags[dag_id]
@@ -300,6 +310,10 @@ class Dags:
         if dag is None or key is None or not schedule.partitioned:
             return frozenset()
         return _map_key(ByIdentity(dag), schedule.name, schedule.uri, key)
+
+    def is_read_as_a_whole(self, schedule: Schedule, key: str | None, run_key: str | None) -> bool:
+        """Tell whether all tasks of a run with ``run_key`` read this partition of the asset."""
+        return not schedule.partitioned or run_key is None or run_key in self.target_keys(schedule, key)
 
 
 def latest_dag(dag_id: str, *, session: Session) -> SerializedDAG | None:

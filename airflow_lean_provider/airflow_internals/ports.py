@@ -115,6 +115,16 @@ def all_outlets_of(of: ByIdentity) -> tuple[Any, ...]:
     return tuple(port for t in of.dag.tasks for port in decoded(t.outlets) if isinstance(port, kinds))
 
 
+def schedule_of(dag: SerializedDAG) -> tuple[Any, ...]:
+    """Return the assets, references and aliases that the Dag is scheduled on as it was serialized."""
+    condition = dag.timetable.asset_condition
+    return (
+        *(asset for _, asset in condition.iter_assets()),
+        *condition.iter_asset_refs(),
+        *(alias for _, alias in condition.iter_asset_aliases()),
+    )
+
+
 def assets_meant(ports: Collection[tuple[T, Any]], *, session: Session) -> list[Meant[T]]:
     """Find the assets that the ports mean, in one statement; in none if there are no ports."""
     wanted = {

@@ -172,7 +172,7 @@ def look(
                 run: _run_facts(known, collected, dags, affected.get(run), absorbed.get(run, ()))
                 for run, known in collected.known.items()
             },
-            readers=_readers(collected, affected),
+            readers=_readers(collected, dags, affected),
             inlets={
                 p: {run: frozenset(tasks) for run, tasks in by_run.items()}
                 for p, by_run in collected.inlets.items()
@@ -223,22 +223,28 @@ def look(
         facts, versions = gathered(), None
 
 
-def _readers(collected: _Collected, affected: Mapping[Run, AffectedRun]) -> dict[Partition, frozenset[Run]]:
+def _readers(
+    collected: _Collected, dags: Dags, affected: Mapping[Run, AffectedRun]
+) -> dict[Partition, frozenset[Run]]:
     """Airflow forgets what a Dag is scheduled on whose file is gone: its runs read what they read before."""
     found = {partition: frozenset(runs) for partition, runs in collected.readers.items()}
-    for run, row in affected.items():
-        if run in collected.known and collected.known[run].dag_is_gone:
-            for partition in (Partition(asset, key) for asset, key in row.saw):
-                found[partition] = found.get(partition, frozenset()) | {run}
+    gone = [known for run, known in collected.known.items() if known.dag_is_gone and run in affected]
+    schedules = dags.schedules_as_serialized({known.run.dag_id for known in gone})
+    for known in gone:
+        saw = {Partition(asset, key) for asset, key in affected[known.run].saw}
+        for schedule in schedules:
+            for partition in saw if schedule.dag_id == known.run.dag_id else ():
+                if partition.asset == schedule.asset and dags.is_read_as_a_whole(
+                    schedule, partition.key, known.key
+                ):
+                    found[partition] = found.get(partition, frozenset()) | {known.run}
     return found
 
 
 def _that_read_what_was_withdrawn(facts: Facts, judgement: Judgement) -> set[Run]:
     """Return the runs that may have nothing left to read, or had nothing for a while."""
     gone = judgement.presence.withdrawn.keys()
-    return {
-        run for run in facts.runs if any(read & gone for read in judgement.reading.of_run(run).values())
-    }
+    return {run for run in facts.runs if any(read & gone for read in judgement.reading.of_run(run).values())}
 
 
 def _known_to_concern(affected: dict[Run, AffectedRun], collected: _Collected, dags: Dags) -> set[Partition]:

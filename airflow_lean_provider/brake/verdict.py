@@ -282,11 +282,7 @@ class _HaltedReads:
             self._schedules[dag_id] = schedules_of([dag_id], session=self._session)
         for schedule in self._schedules[dag_id]:
             for key, causes in self._halted(schedule.asset).items():
-                if (
-                    not schedule.partitioned
-                    or known.key is None
-                    or known.key in self._dags.target_keys(schedule, key)
-                ):
+                if self._dags.is_read_as_a_whole(schedule, key, known.key):
                     self._note(known.run, Partition(schedule.asset, key), causes)
         for partition in halted_and_consumed(self.connection, known.id):
             self._note(known.run, partition, self._halted(partition.asset).get(partition.key, set()))

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow import settings as airflow_settings
-from airflow.models.asset import AssetEvent
+from airflow.models.asset import AssetEvent, remove_references_to_deleted_dags
+from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.log import Log
-from airflow.sdk import Asset
+from airflow.sdk import DAG, Asset, PartitionedAssetTimetable
 from sqlalchemy import delete, select, text
 
 from airflow_lean_provider.airflow_internals import absorbing
 from airflow_lean_provider.brake import publication, start
 from airflow_lean_provider.brake.report import of_cord, of_cords
+from airflow_lean_provider.brake.settle import settle
 from airflow_lean_provider.store.models import Base
-from tests.integration.dags import CLEAN, ORDERS, REPORT, consumer, producer
+from tests.integration.dags import CLEAN, ORDERS, REPORT, Step, consumer, producer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +40,14 @@ def breaks(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, dag_id: str 
         return original(*args, **options)
 
     monkeypatch.setattr(module, name, broken)
+
+
+def take_file_away(world: World, dag_id: str) -> None:
+    """``DagFileProcessorManager.deactivate_deleted_dags``."""
+    with world._session() as session:
+        session.get_one(DagModel, dag_id).is_stale = True
+        session.flush()
+        remove_references_to_deleted_dags(session)
 
 
 def test_an_error_at_the_start_of_a_run_puts_the_start_back(
@@ -258,9 +268,6 @@ def test_a_run_that_a_person_marks_while_it_is_held(chain: World, state: str) ->
 
 def test_a_held_run_of_a_dag_that_disappears_stays_held(world: World) -> None:
     """Airflow forgets what such a Dag is scheduled on; its file may be back in a minute."""
-    from airflow.models.asset import remove_references_to_deleted_dags
-    from airflow.models.dag import DagModel
-
     dags = [producer("ingest", ORDERS), consumer("cleaning", ORDERS, CLEAN)]
     world.add(*dags)
     world.publish("ingest", "p1")
@@ -268,10 +275,7 @@ def test_a_held_run_of_a_dag_that_disappears_stays_held(world: World) -> None:
     world.play()
     by_hand = world.trigger("cleaning", "p1")
     world.play()
-    with world._session() as session:
-        session.get_one(DagModel, "cleaning").is_stale = True
-        session.flush()
-        remove_references_to_deleted_dags(session)
+    take_file_away(world, "cleaning")
     assert world.play() == {}
     assert [run.run_after.year for run in world.runs("cleaning", "p1") if run.run_id == by_hand] == [2037]
     world.add(*dags)
@@ -279,9 +283,29 @@ def test_a_held_run_of_a_dag_that_disappears_stays_held(world: World) -> None:
     assert world.play() == {("cleaning.work", "p1"): 1}
 
 
-def test_a_dag_that_disappears_while_its_run_is_held(world: World) -> None:
-    from airflow.models.dag import DagModel
+def test_a_dag_that_disappears_reads_no_more_than_before(world: World) -> None:
+    """What follows the publishing task reads what that has published, and what comes before does not."""
+    with DAG("cleaning", schedule=PartitionedAssetTimetable(assets=ORDERS)) as dag:
+        first, work, after = (
+            Step(task_id="first"),
+            Step(task_id="work", outlets=[CLEAN]),
+            Step(task_id="after"),
+        )
+        first >> work >> after
+    world.add(producer("ingest", ORDERS), dag)
+    world.publish("ingest", "p1")
+    world.play()
+    world.pull("clean", "p1")
+    world.clear("cleaning", "p1", "first", "work", "after")
+    world.tick()
+    running = world.take("cleaning", "p1", "first")
+    assert world.run(running) == 200
+    take_file_away(world, "cleaning")
+    settle()
+    assert world.heartbeat(running) == 204
 
+
+def test_a_dag_that_disappears_while_its_run_is_held(world: World) -> None:
     world.add(producer("ingest", ORDERS), consumer("cleaning", ORDERS, CLEAN), consumer("other", ORDERS))
     world.publish("ingest", "p1")
     world.tick()
@@ -297,19 +321,13 @@ def test_a_dag_that_disappears_while_its_run_is_held(world: World) -> None:
 @pytest.mark.parametrize("change", ["writes another", "is gone"])
 def test_what_a_dag_published_before_it_changed_is_bad_too(world: World, change: str) -> None:
     """Airflow's tables tell of the outlets of its newest version alone, and of none when its file is gone."""
-    from airflow.models.asset import remove_references_to_deleted_dags
-    from airflow.models.dag import DagModel
-
     world.add(
         producer("ingest", ORDERS), consumer("cleaning", ORDERS, CLEAN), consumer("reporting", CLEAN, REPORT)
     )
     world.publish("ingest", "p1")
     world.play()
     if change == "is gone":
-        with world._session() as session:
-            session.get_one(DagModel, "cleaning").is_stale = True
-            session.flush()
-            remove_references_to_deleted_dags(session)
+        take_file_away(world, "cleaning")
     else:
         world.add(consumer("cleaning", ORDERS, Asset("spotless")))
     world.pull("orders", "p1")

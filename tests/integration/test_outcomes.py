@@ -173,7 +173,7 @@ def test_withdrawn_lets_go_on_whose_inlet_has_other_partitions(world: World) -> 
 
 
 def test_who_read_others_too_is_not_forgiven_because_it_was_published_again(world: World) -> None:
-    """Two cords on one hour: one ends as withdrawn, the hour is published again, the other was a false alarm."""
+    """Of two cords on one hour, one ends as withdrawn; it is published again; the other was a false alarm."""
     with DAG("cleaning", schedule=PartitionedAssetTimetable(assets=ORDERS)) as cleaning:
         Step(task_id="work", inlets=[RATES], outlets=[CLEAN])
     world.add(producer("ingest", ORDERS), producer("bank", RATES), cleaning)
