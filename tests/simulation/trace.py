@@ -178,14 +178,28 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class CutOff:
+    """A scheduler found out that a task instance cannot run, since what it follows has failed."""
+
+    at: int
+    task: TaskId
+
+
+@dataclass(frozen=True)
 class Published:
-    """An asset event; ``task`` is None for one that no task emitted."""
+    """
+    An asset event; ``task`` is None for one that no task emitted.
+
+    :param written: the moment after which it was written, and got its time; None if nothing happened between
+        that and its commit
+    """
 
     at: int
     event: int
     partition: PartitionId
     task: TaskId | None = None
     attempt: int | None = None
+    written: int | None = None
 
 
 @dataclass(frozen=True)
@@ -368,6 +382,7 @@ Event: TypeAlias = (
     | Ended
     | Answered
     | Skipped
+    | CutOff
     | Published
     | PullCalled
     | Pulled

@@ -115,9 +115,9 @@ class Watch:
         def do_commit(connection: Any) -> None:
             original(connection)
             with undisturbed():
-                self._look(self._written.pop(id(connection.dbapi_connection), set()))
+                self._look(self._written.pop(id(connection.dbapi_connection), {}))
 
-        self._written: dict[int, set[str]] = defaultdict(set)
+        self._written: dict[int, dict[str, int]] = defaultdict(dict)
         event.listen(self.engine, "before_cursor_execute", self._note_write)
         event.listen(self.engine, "after_cursor_execute", self._note_question)
         self.engine.dialect.do_commit = do_commit  # type: ignore[method-assign]
@@ -137,7 +137,7 @@ class Watch:
         self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
     ) -> None:
         if match := _WRITES.match(statement):
-            self._written[id(connection.connection.dbapi_connection)].add(match[1].lower())
+            self._written[id(connection.connection.dbapi_connection)].setdefault(match[1].lower(), self.now)
 
     def _note_question(
         self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
@@ -180,18 +180,20 @@ class Watch:
 
     # What is seen
 
-    def _look(self, written: set[str]) -> None:
+    def _look(self, written: dict[str, int]) -> None:
+        """:param written: the tables that were written to, with the moments of the first statements"""
         if self._looking or not written:
             return
         self._looking = True
+        committed_before = self.now
         try:
             with self.engine.connect() as connection:
                 for tables, say in list(self.actor.says):
-                    if written & {*tables.split()}:
+                    if written.keys() & {*tables.split()}:
                         self.tell(say)
                         self.actor.says.remove((tables, say))
                 for tables, note in list(self.actor.notes):
-                    if written & {*tables.split()}:
+                    if written.keys() & {*tables.split()}:
                         self.now += 1
                         note(self.now)
                         self.actor.notes.remove((tables, note))
@@ -200,7 +202,8 @@ class Watch:
                 if "task_instance" in written or "dag_run" in written:
                     self._see_instances(connection)
                 if "asset_event" in written:
-                    self._see_publications(connection)
+                    since = written["asset_event"]
+                    self._see_publications(connection, since if since < committed_before else None)
                 if "lean_cord" in written:
                     self._see_cords(connection)
                 if "lean_cord_partition" in written:
@@ -298,6 +301,8 @@ class Watch:
             self.tell(lambda at: seen.Granted(at, task, attempt))
         elif was.state != now.state and now.state == "skipped" and not self.actor.marks:
             self.tell(lambda at: seen.Skipped(at, task))
+        elif was.state != now.state and now.state == "upstream_failed":
+            self.tell(lambda at: seen.CutOff(at, task))
 
     def _is_cleared(self, task: TaskId, was: Instance, now: Instance) -> bool:
         if self.actor.ends == task or now.state in ("running", "skipped"):
@@ -305,7 +310,7 @@ class Watch:
         by_person = self.actor.clears and was.id is not None and was.id != now.id
         return by_person or (was.state in OVER and now.state not in OVER)
 
-    def _see_publications(self, connection: Connection) -> None:
+    def _see_publications(self, connection: Connection, written: int | None) -> None:
         rows = connection.execute(
             text(
                 "SELECT id, asset_id, partition_key, source_dag_id, source_run_id, source_task_id, "
@@ -323,7 +328,7 @@ class Watch:
             attempt = self.attempts[task] if task is not None else None
             self.tell(
                 lambda at, row=row, partition=partition, task=task, attempt=attempt: seen.Published(
-                    at, row.id, partition, task, attempt
+                    at, row.id, partition, task, attempt, written
                 )
             )
 

@@ -63,14 +63,18 @@ class Debts:
     def _judge(self, execution: Execution) -> None:
         if not self._counts(execution):
             return
-        later = self._paying_after(execution) if self.state.seen_bad(execution) else []
-        causes = {
-            cause for cause in self._causes(execution) if all(cause in self._causes(each) for each in later)
-        }
+        causes = self.unpaid(execution)
         if any(self._is_owed_for(cause, execution) for cause in causes):
             self.owing[execution.task] = execution
         if execution.task in self.owing or any(self._outcome(cause) is None for cause in causes):
             self.tainted[execution.task] = execution
+
+    def unpaid(self, execution: Execution) -> set[Cause]:
+        """Why what it saw is bad, without what a later one has paid for."""
+        later = self._paying_after(execution) if self.state.seen_bad(execution) else []
+        return {
+            cause for cause in self._causes(execution) if all(cause in self._causes(each) for each in later)
+        }
 
     def _counts(self, execution: Execution) -> bool:
         """It ended of itself, what it read is not all withdrawn, it is there and was not marked since."""

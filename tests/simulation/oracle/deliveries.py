@@ -151,7 +151,9 @@ class Mail:
         if not state.mild and any(each.granted > last and each.covers(partition) for each in executions):
             return None  # its reading part has started again
         saw_it_bad = any(
-            version.partition == partition for each in saw_bad for version in state.seen_bad(each)
+            version.partition == partition and (state.mild or causes & debts.unpaid(each))
+            for each in saw_bad
+            for version, causes in state.seen_bad(each).items()
         )
         return run if saw_it_bad or partition in state.halted else None
 

@@ -148,12 +148,16 @@ class Facts:
 
     def waiting(self) -> list[TaskId]:
         """The task instances that are to start one day; not those that follow what failed or was skipped."""
+        return [task for task in self.not_begun() if not self.is_cut_off(task)]
+
+    def not_begun(self) -> list[TaskId]:
+        """Those, and what follows what failed or was skipped until a scheduler has found that out."""
         return [
             task
             for run in self.runs.values()
             if run.exists
             for task in self.instances(run.id)
-            if self.states.get(task) in (None, "up_for_retry") and not self.is_cut_off(task)
+            if self.states.get(task) in (None, "up_for_retry")
         ]
 
     def is_cut_off(self, task: TaskId) -> bool:
@@ -197,6 +201,9 @@ class Facts:
     def skip(self, task: TaskId) -> None:
         self.states[task] = "skipped"
         self._complete_what_is(task.run)
+
+    def cut_off(self, task: TaskId) -> None:
+        self.states[task] = "upstream_failed"
 
     def mark(self, event: RunMarked) -> None:
         run = self.runs[event.run]
@@ -268,15 +275,18 @@ class Facts:
         for cord in self.cords.values():
             cord.cover(event.partition)
         self.absent.discard(event.partition)
+        written = event.at if event.written is None else event.written
         execution = self.try_of(event.task, event.attempt) if event.task else None
         if execution is None:
-            return self.add_version(event.partition)
+            version = self.add_version(event.partition)
+            version.written = written
+            return version
         run = execution.task.run
         self.runs[run].outputs[execution.task.task].add(event.partition)
         version = self.writing.get((run, event.partition))
         if version is None or execution not in version.tries:
             version = self._begin(event.partition, execution)
-        version.published = True
+        version.published, version.written = True, written
         self._complete_what_is(run)
         return version
 
@@ -304,6 +314,13 @@ class Facts:
         """Whether the partition was published since that moment."""
         last = self.last_complete(partition)
         return last is not None and (last.complete or 0) > moment
+
+    def is_written_since(self, partition: PartitionId, moment: int) -> bool:
+        """Whether it was published since that moment, and not by what was under way then."""
+        return any(
+            each.complete is not None and each.complete > moment and (each.written or each.complete) >= moment
+            for each in self.versions.get(partition, ())
+        )
 
     def current(self, partition: PartitionId) -> Version | None:
         """The last complete one or, if it is newer, a half-written one."""

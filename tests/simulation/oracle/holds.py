@@ -26,10 +26,15 @@ class Holds:
         return self._tasks.get(run, set())
 
     def note(self, state: State) -> None:
-        """Add what is held now; who was stopped is, though its old process may still run."""
-        stopping = [each.task for each in state.facts.open_executions() if each.stopped is not None]
-        for task in {*state.facts.waiting(), *stopping}:
-            last = state.facts.last.get(task)
+        """
+        Add what is held now; who was stopped is, though its old process may still run.
+
+        What cannot run any more may be, until a scheduler has found that out (docs/decisions/0003, 63).
+        """
+        facts = state.facts
+        stopping = [each.task for each in facts.open_executions() if each.stopped is not None]
+        for task in {*(facts.not_begun() if state.mild else facts.waiting()), *stopping}:
+            last = facts.last.get(task)
             stopped = last.stopped if last is not None else None
             if state.forbids(task) or (stopped or -1) > self._begun.get(task.run, -1):
                 self._begun.pop(task.run, None)

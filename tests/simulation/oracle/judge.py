@@ -394,6 +394,11 @@ class Judge:
         self.holds.end(task)
         self.may_hold.end(task)
 
+    def _see_CutOff(self, event: seen.CutOff) -> None:
+        self.facts.cut_off(event.task)
+        self.holds.end(event.task)
+        self.may_hold.end(event.task)
+
     def _see_Published(self, event: seen.Published) -> None:
         execution = self.facts.try_of(event.task, event.attempt) if event.task else None
         if event.task is not None and execution is not None and execution.stopped is not None:

@@ -57,6 +57,7 @@ class Version:
 
     :param tries: the executions that are new in it
     :param contributors: the last successful try of each publishing instance, old or new
+    :param written: when the last event of it was written, which may be long before its commit
     :param withdrawn: the moment from which it is absent
     :param cleared: a person said that it is good after all
     :param kept: once its run is deleted: why it was known to be bad, by the strict and by the mild reading
@@ -69,6 +70,7 @@ class Version:
     tries: list[Execution] = field(default_factory=list)
     contributors: tuple[Execution, ...] = ()
     published: bool = False
+    written: int | None = None
     complete: int | None = None
     withdrawn: int | None = None
     cleared: bool = False

@@ -486,6 +486,37 @@ def test_what_was_absorbed_before_completes_no_row_later():
     assert story.complaints_at_rest() == []
 
 
+def test_what_was_paid_for_absorbs_nothing_more():
+    """Tainted anew, a run absorbs for what it has seen by that: its cord of before may be closed."""
+    story = Story(consumer("sum", "raw", "rate", mapping=Mapping("fixed", value="all")))
+    run = story.run("sum", "all", story.arrives("raw"), story.arrives("rate"))
+    story.works(run)
+    story.releases(story.pulls(part("rate")))
+    story.clears(story.task(run), by_person=False)
+    story.works(run)
+    story.pulls(RAW)
+    story.arrives("rate")
+    story.pending.append(("sum", "all"))
+    assert story.complaints_at_rest() == []
+
+
+@pytest.mark.parametrize("is_found_out", [False, True])
+def test_what_follows_a_failure_may_be_held_until_a_scheduler_has_found_out(is_found_out: bool):
+    """docs/decisions/0003, 63."""
+    first, second = TaskSpec("first"), TaskSpec("second", after=("first",))
+    story = Story(DagSpec("clean", Kind.PARTITIONED, (first, second), sources=(Source("raw"),)))
+    run = story.run("clean", KEY, story.arrives("raw"))
+    story.ends(story.starts(run), "failed")
+    if is_found_out:
+        story.tell(seen.CutOff, story.task(run, "second"))
+    story.arrives("raw")
+    story.releases(story.pulls(RAW), "false_alarm")
+    story.clears(story.task(run), by_person=False)
+    story.works(run)
+    story.works(run, task="second")
+    assert ("ran again although" in "".join(story.complaints_at_rest())) is is_found_out
+
+
 @pytest.mark.parametrize("is_looked_at", [True, False])
 def test_what_a_task_has_seen_that_publishes_nothing_is_known_at_the_next_look(is_looked_at: bool):
     first, second = TaskSpec("first"), TaskSpec("second", after=("first",), outlets=("clean",))
@@ -630,3 +661,15 @@ def test_what_was_made_from_it_goes_with_the_last_cord_that_stands_against_that(
     story.releases(other, "false_alarm")
     story.skips(report)
     assert story.complaints_at_rest() == []
+
+
+@pytest.mark.parametrize("was_under_way", [True, False])
+def test_what_was_under_way_when_it_was_asked_for_may_not_be_the_next_publication(was_under_way: bool):
+    """Its time is that of the writing, which is before the commit."""
+    story = Story(consumer("clean", "raw"))
+    story.works(story.run("clean", KEY, story.arrives("raw")))
+    cord = story.pulls(RAW)
+    story.tell(seen.ReleaseAsked, cord, (RAW,), "fixed", again=True)
+    written = story.now - 1 if was_under_way else None
+    story.tell(seen.Published, 2, RAW, written=written)
+    assert ("was not released" in "".join(story.complaints_at_rest())) is not was_under_way
