@@ -77,7 +77,8 @@ class RunningAirflow:
     :param database: SQLAlchemy URL of an empty database, or of one that was already migrated
     :param schedulers: how many schedulers (SQLite: one)
     :param api_workers: processes of the api-server
-    :param parallelism: tasks that one scheduler's LocalExecutor runs at once
+    :param celery_workers: how many; with none, the schedulers run the tasks themselves
+    :param parallelism: tasks that one scheduler, or one Celery worker, runs at once
     :param triggerer: whether to start one
     :param environment: further variables for every process (``AIRFLOW__...``, ``AIRFLOW_CONN_...``)
     :param python: the interpreter whose Airflow is run
@@ -88,6 +89,7 @@ class RunningAirflow:
     database: str
     schedulers: int = 1
     api_workers: int = 1
+    celery_workers: int = 0
     parallelism: int = 4
     triggerer: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -125,7 +127,8 @@ class RunningAirflow:
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags.resolve()),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor" if self.celery_workers else "LocalExecutor",
+            "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(self.parallelism),
             "AIRFLOW__CORE__PARALLELISM": str(self.parallelism),
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
@@ -158,20 +161,23 @@ class RunningAirflow:
         self.start_component("dag-processor")
         if self.triggerer:
             self.start_component("triggerer")
+        for number in range(self.celery_workers):
+            self.start_component(f"worker-{number + 1}")
         self.wait_until(self._is_healthy, "every component to be healthy", timeout=STARTUP_SECONDS)
 
     def start_component(self, name: str) -> int:
         """
         Start one component in a process group of its own; its output goes to ``<home>/<name>.log``.
 
-        :param name: ``api-server``, ``dag-processor``, ``triggerer`` or ``scheduler-<number>``
+        :param name: ``api-server``, ``dag-processor``, ``triggerer``; numbered ``scheduler-1``, ``worker-1``
         :return: its process id
         """
-        command = "scheduler" if name.startswith("scheduler") else name
-        options = ["--skip-serve-logs"] if command in ("scheduler", "triggerer") else []
+        kind = name.rstrip("-0123456789")
+        command = ["celery", "worker", "--celery-hostname", name] if kind == "worker" else [kind]
+        options = ["--skip-serve-logs"] if kind in ("scheduler", "triggerer", "worker") else []
         with self.log_file(name).open("ab") as log:
             self._components[name] = subprocess.Popen(
-                [self.python, "-m", "airflow", command, *options],
+                [self.python, "-m", "airflow", *command, *options],
                 env=self.variables,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
@@ -268,6 +274,14 @@ class RunningAirflow:
         """
         with self.engine.connect() as connection:
             return connection.execute(text(sql), parameters).all()
+
+    def quoted(self, name: str) -> str:
+        """
+        Return a name as Airflow's database takes it where the word has a meaning of its own.
+
+        :param name: of a table or a column
+        """
+        return self.engine.dialect.identifier_preparer.quote(name)
 
     def wait_parsed(self, dag_ids: Collection[str], timeout: float = 90) -> None:
         """

@@ -29,56 +29,41 @@ def fresh_database(kind: str = "postgres") -> Iterator[str]:
 
 
 @contextmanager
-def airflow_on_postgres(
+def airflow_on(
+    kind: str,
     home: Path,
     dags: Path,
     *,
-    schedulers: int = 2,
+    schedulers: int = 1,
+    api_workers: int = 1,
+    celery_workers: int = 0,
     parallelism: int = 4,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[RunningAirflow]:
     """
-    Run Airflow with a fresh PostgreSQL database until the block is left.
+    Run Airflow with a fresh database until the block is left.
 
+    :param kind: as in :data:`tests.databases.SERVED`; MariaDB takes one scheduler
     :param home: an existing folder of the test's own; logs are there
     :param dags: the Dags folder
     :param schedulers: how many
-    :param parallelism: tasks that each scheduler runs at once
+    :param api_workers: processes of the api-server
+    :param celery_workers: how many; none with the LocalExecutor
+    :param parallelism: tasks that each scheduler, or each Celery worker, runs at once
     :param environment: further variables
     """
-    with fresh_database() as database:
-        airflow = RunningAirflow(
+    needed = NO_ASSET_CLEANUP if kind == "mariadb" else {}
+    with (
+        fresh_database(kind) as database,
+        RunningAirflow(
             home=home,
             dags=dags,
             database=database,
             schedulers=schedulers,
+            api_workers=api_workers,
+            celery_workers=celery_workers,
             parallelism=parallelism,
-            environment=environment or {},
-        )
-        with airflow:
-            yield airflow
-
-
-@contextmanager
-def airflow_on_mariadb(
-    home: Path, dags: Path, *, environment: Mapping[str, str] | None = None
-) -> Iterator[RunningAirflow]:
-    """
-    Run Airflow with a fresh MariaDB database until the block is left.
-
-    One scheduler, since Airflow takes no row locks there; two processes of the api-server.
-
-    :param home: an existing folder of the test's own; logs are there
-    :param dags: the Dags folder
-    :param environment: further variables
-    """
-    with fresh_database("mariadb") as database:
-        airflow = RunningAirflow(
-            home=home,
-            dags=dags,
-            database=database,
-            api_workers=2,
-            environment=NO_ASSET_CLEANUP | dict(environment or {}),
-        )
-        with airflow:
-            yield airflow
+            environment=needed | dict(environment or {}),
+        ) as airflow,
+    ):
+        yield airflow

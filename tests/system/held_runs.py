@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from tests.system.browser import Visitor, chromium
-from tests.system.harness import airflow_on_postgres
+from tests.system.harness import airflow_on
 
 if TYPE_CHECKING:
     from playwright.sync_api import Response
@@ -48,7 +48,7 @@ def main() -> None:
     options.into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="andon-held-") as home:
         environment = {"HELD_RUNS": ",".join(map(str, options.runs))}
-        with airflow_on_postgres(Path(home), DAGS, schedulers=1, environment=environment) as airflow:
+        with airflow_on("postgres", Path(home), DAGS, environment=environment) as airflow:
             cords = {number: hold(number, airflow) for number in options.runs}
             told = look(cords, airflow, options.into)
             (options.into / "seconds.json").write_text(json.dumps(told, indent=2) + "\n")

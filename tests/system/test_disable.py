@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from demo.andon import first_json
-from tests.system.harness import airflow_on_postgres
+from tests.system.harness import airflow_on
 
 if TYPE_CHECKING:
     from demo.airflow_process import RunningAirflow
@@ -57,7 +57,7 @@ def test_disable_needs_only_the_database_and_leaves_an_airflow_that_knows_nothin
     python = environment_without_the_package(tmp_path / "without")
     home = tmp_path / "home"
     (home / "wait").mkdir(parents=True)
-    with airflow_on_postgres(home, DAGS, schedulers=1, parallelism=8, environment=SOON_MISSED) as airflow:
+    with airflow_on("postgres", home, DAGS, parallelism=8, environment=SOON_MISSED) as airflow:
         airflow.wait_parsed({"ingest", "cleaning", "reporting"})
         story = Story(airflow)
         story.run_up_to_the_pull()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 from airflow import example_dags
 
-from tests.system.harness import airflow_on_postgres
+from tests.system.harness import airflow_on
 
 if TYPE_CHECKING:
     from demo.airflow_process import RunningAirflow
@@ -104,7 +104,7 @@ def test_a_cord_on_every_mapper(tmp_path: Path) -> None:
     dags.mkdir()
     home.mkdir()
     shutil.copy(Path(example_dags.__file__).with_name("example_asset_partition.py"), dags)
-    with airflow_on_postgres(home, dags, schedulers=1, parallelism=6, environment=PAUSED) as airflow:
+    with airflow_on("postgres", home, dags, parallelism=6, environment=PAUSED) as airflow:
         airflow.wait_until(lambda: is_parsed(airflow), "the examples to be parsed", timeout=120)
         for dag_id in (*SOURCES, *CONSUMERS):
             airflow.rest.pause(dag_id, False)

@@ -11,7 +11,7 @@ from demo.__main__ import play
 from demo.airflow_process import sqlite_url
 from demo.shop_database import ShopDatabase
 from demo.telling import Teller
-from tests.system.harness import airflow_on_mariadb, airflow_on_postgres, fresh_database
+from tests.system.harness import airflow_on, fresh_database
 
 pytestmark = pytest.mark.system
 
@@ -20,7 +20,8 @@ pytestmark = pytest.mark.system
 def test_every_promise_is_kept_by_two_schedulers(tmp_path: Path) -> None:
     with fresh_database() as shop_url:
         shop = ShopDatabase(shop_url)
-        with airflow_on_postgres(tmp_path, DAGS_FOLDER, environment=shop.airflow_connection) as airflow:
+        environment = shop.airflow_connection
+        with airflow_on("postgres", tmp_path, DAGS_FOLDER, schedulers=2, environment=environment) as airflow:
             broken_promises = play(airflow, shop, Teller())
     assert broken_promises == []
 
@@ -28,6 +29,7 @@ def test_every_promise_is_kept_by_two_schedulers(tmp_path: Path) -> None:
 @pytest.mark.mariadb
 def test_every_promise_is_kept_on_mariadb(tmp_path: Path) -> None:
     shop = ShopDatabase(sqlite_url(tmp_path, "shop"))
-    with airflow_on_mariadb(tmp_path, DAGS_FOLDER, environment=shop.airflow_connection) as airflow:
+    environment = shop.airflow_connection
+    with airflow_on("mariadb", tmp_path, DAGS_FOLDER, api_workers=2, environment=environment) as airflow:
         broken_promises = play(airflow, shop, Teller())
     assert broken_promises == []

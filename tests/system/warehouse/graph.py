@@ -5,13 +5,26 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from tests.system.warehouse.dags.warehouse_store import key_below
 
 DAY = "2026-06-14"
-ALL_HOURS_OF_DAY = tuple(f"{DAY}T{hour:02}" for hour in range(24))
+
+
+def first_hours(count: int) -> tuple[str, ...]:
+    """
+    Return the keys of so many hours, from a certain day on.
+
+    :param count: how many
+    """
+    begin = datetime.fromisoformat(DAY)
+    return tuple(f"{begin + timedelta(hours=hour):%Y-%m-%dT%H}" for hour in range(count))
+
+
+ALL_HOURS_OF_DAY = first_hours(24)
 SHAPES = ("plain", "plain", "plain", "plain", "steps", "mapped", "retry", "deferred", "sensor", "followed")
 PARTS_OF_MAPPED = 3
 
@@ -187,6 +200,22 @@ def chain(hours: Collection[str]) -> Graph:
         Table("side_4", (("side_3", "same"), ("raw", "same")), shape="followed"),
     ]
     return Graph({t.name: t for t in tables}, tuple(hours), 0)
+
+
+def hops(keys: Collection[str]) -> Graph:
+    """
+    Return three hops, for many keys at once: few tasks, one of them through the triggerer.
+
+    :param keys: the keys
+    """
+    tables = [
+        Table("raw"),
+        Table("hop_1", (("raw", "same"),)),
+        Table("hop_2", (("hop_1", "same"),)),
+        Table("hop_3", (("hop_2", "same"),), shape="followed"),
+        Table("side_2", (("hop_1", "same"),), shape="deferred"),
+    ]
+    return Graph({t.name: t for t in tables}, tuple(keys), 0)
 
 
 def warehouse(count: int, hours: Collection[str], seed: int) -> Graph:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from tests.system.warehouse.records import (
@@ -14,6 +16,7 @@ from tests.system.warehouse.records import (
     Execution,
     Instance,
     Lineage,
+    Made,
     Request,
     executions_of,
     expected_tokens,
@@ -42,16 +45,6 @@ class Verdict:
     figures: dict[str, object] = field(default_factory=dict)
 
 
-AIRFLOWS_OWN_TWIN = (
-    "SELECT 1 FROM asset_partition_dag_run q WHERE q.id <> p.id AND q.target_dag_id = p.target_dag_id "
-    "AND q.partition_key = p.partition_key AND abs(extract(epoch FROM q.created_at - p.created_at)) < 1"
-)
-"""
-Two assets published at the same moment: Airflow makes a pending row for each, since it locks only the asset
-(``assets/manager.py``, ``_lock_asset_model``), and each of them waits for ever for the other's event.
-"""
-
-
 class Judge:
     """
     Judges one play that has come to its end.
@@ -70,9 +63,9 @@ class Judge:
         }
         self.requests: list[Request] = requests_of(play.airflow.log_file("api-server"))
         self.granted: dict[str, list[Request]] = defaultdict(list)
+        self.ended: dict[str, list[Request]] = defaultdict(list)
         for request in self.requests:
-            if request.what == "run":
-                self.granted[request.ti_id].append(request)
+            (self.granted if request.what == "run" else self.ended)[request.ti_id].append(request)
         self.instances: dict[str, Instance] = instances_of(play.airflow)
         self.affected = self.graph.closure(pull.cell for pull in play.pulls)
         self.verdict = Verdict()
@@ -92,6 +85,7 @@ class Judge:
         self.unaffected_untouched()
         self.nothing_left()
         self.logs_are_clean()
+        self.no_error_surfaced()
         self.count()
         return self.verdict
 
@@ -104,14 +98,28 @@ class Judge:
         return not (pull.outcome == "false_alarm" and moment > (pull.release_asked or 0))
 
     def no_late_start(self) -> None:
-        """No task begins after a pull has returned and reads what is made of the bad version."""
+        """
+        No task begins after a pull has returned and reads what is made of the bad version.
+
+        Its first statement may follow by the time that a granted start takes; then its end is not accepted.
+        """
         tolerance = self._grant_to_first_statement()
         for one in self.executions:
             made = self.lineage.of_inputs(one)
             for pull in self.play.pulls:
-                if (pull.cell, pull.version) in made and self._forbids(pull, one.first - tolerance):
-                    after = one.first - pull.returned
+                if (pull.cell, pull.version) not in made:
+                    continue
+                after = one.first - pull.returned
+                if self._forbids(pull, one.first - tolerance):
                     self.complain("late start", f"{one} {after:.2f} s after cord {pull.cord} on {pull.cell}")
+                for end in self.ended.get(one.ti_id, ()):
+                    if self._forbids(pull, end.began):
+                        late = end.began - pull.returned
+                        self.complain(
+                            "late end",
+                            f"{one} was accepted {late:.2f} s after cord {pull.cord} on {pull.cell}, "
+                            f"begun {after:.2f} s after it",
+                        )
 
     def _grant_to_first_statement(self) -> float:
         lags = []
@@ -122,37 +130,43 @@ class Judge:
         if not lags:
             self.complain("access log", "no granted start could be matched with a diary")
             return 0.0
-        self.verdict.figures["grant to first statement, s"] = (
-            f"max {max(lags):.2f}, mean {sum(lags) / len(lags):.2f}"
-        )
+        self.verdict.figures["grant to first statement, s"] = f"max {max(lags):.2f}, mean {fmean(lags):.2f}"
         return max(lags)
 
     def no_late_grant(self) -> None:
-        """The Execution API grants no start to what reads a partition made of the bad version."""
+        """
+        The Execution API grants no start to what reads a partition made of the bad version.
+
+        One that was asked for before the pull had returned, and answered after, may have been granted before:
+        it is only counted here, for its end is not accepted (see :meth:`no_late_start`).
+        """
+        during = 0
         for ti_id, grants in self.granted.items():
             instance = self.instances.get(ti_id)
             if instance is None:
                 self.complain("access log", f"nobody knows the task instance {ti_id}")
                 continue
             for grant in grants:
+                made = self._to_be_read(instance, grant.ended)
                 for pull in self.play.pulls:
-                    if not self._forbids(pull, grant.ended):
+                    if (pull.cell, pull.version) not in made or not self._forbids(pull, grant.ended):
                         continue
-                    bad = [
-                        above
-                        for above in self.graph.above((instance.dag, instance.key))
-                        if any(
-                            (pull.cell, pull.version) in self.lineage.of(token)
-                            for token in self.contents.at(above, grant.ended)
-                        )
-                    ]
-                    if bad:
-                        self.complain(
-                            "late grant",
-                            f"{instance.dag}/{instance.key}.{instance.task}[{instance.map_index}] of "
-                            f"{instance.run_id} {grant.ended - pull.returned:.2f} s after cord {pull.cord}, "
-                            f"reads {bad}",
-                        )
+                    if not self._forbids(pull, grant.began):
+                        during += 1
+                        continue
+                    self.complain(
+                        "late grant",
+                        f"{instance.dag}/{instance.key}.{instance.task}[{instance.map_index}] of "
+                        f"{instance.run_id} {grant.ended - pull.returned:.2f} s after cord {pull.cord} "
+                        f"on {pull.cell}",
+                    )
+        self.verdict.figures["starts asked for before a pull returned, answered after"] = during
+
+    def _to_be_read(self, instance: Instance, moment: float) -> frozenset[Made]:
+        """Return what the data is made of that a task would read at that moment."""
+        sources = self.graph.above((instance.dag, instance.key))
+        tokens = {token for above in sources for token in self.contents.at(above, moment)}
+        return frozenset().union(*map(self.lineage.of, tokens))
 
     # ---------------------------------------------------------------- the end
 
@@ -202,11 +216,10 @@ class Judge:
 
     def computed_once(self) -> None:
         """Each partition of a table that Airflow computes once is computed once from good data."""
-        accepted = {r.ti_id for r in self.requests if r.what == "state"}
         good: dict[Cell, Counter[tuple[str, int]]] = defaultdict(Counter)
         runs: dict[tuple[Cell, tuple[str, int]], list[Execution]] = defaultdict(list)
         for one in self.executions:
-            if one.last is None or one.ti_id not in accepted:
+            if one.last is None or one.ti_id not in self.ended:
                 continue
             made = self.lineage.of_inputs(one)
             if one.version is not None:
@@ -254,14 +267,12 @@ class Judge:
 
     def unaffected_untouched(self) -> None:
         """What does not follow from a pulled partition is neither held nor computed again."""
-        for dag, run_id, event in self.play.airflow.rows(
-            "SELECT dag_id, run_id, event FROM log WHERE event LIKE 'andon %' AND run_id IS NOT NULL"
+        for dag, run_id, key, event in self.play.airflow.rows(
+            "SELECT l.dag_id, l.run_id, r.partition_key, l.event FROM log l "
+            "JOIN dag_run r ON r.dag_id = l.dag_id AND r.run_id = l.run_id WHERE l.event LIKE 'andon %'"
         ):
-            keys = self.play.airflow.rows(
-                "SELECT partition_key FROM dag_run WHERE dag_id = :dag AND run_id = :run", dag=dag, run=run_id
-            )
-            if keys and (dag, keys[0][0]) not in self.affected:
-                self.complain("unaffected", f"{event} of {dag} {run_id} ({keys[0][0]})")
+            if (dag, key) not in self.affected:
+                self.complain("unaffected", f"{event} of {dag} {run_id} ({key})")
         times = Counter((e.cell, e.instance) for e in self.executions if e.last is not None)
         for (cell, instance), number in times.items():
             if number > 1 and cell not in self.affected and cell[0] in self.graph.exact:
@@ -271,8 +282,6 @@ class Judge:
         """Nothing waits for ever, nobody has failed, our tables are empty."""
         rows = self.play.airflow.rows
         left = {
-            "pending partition": "SELECT p.target_dag_id, p.partition_key FROM asset_partition_dag_run p "
-            f"WHERE p.created_dag_run_id IS NULL AND NOT EXISTS ({AIRFLOWS_OWN_TWIN})",
             "run": "SELECT dag_id, run_id, partition_key, state, run_after FROM dag_run "
             "WHERE state <> 'success'",
             "task": "SELECT dag_id, run_id, task_id, map_index, state, trigger_id FROM task_instance "
@@ -282,14 +291,34 @@ class Judge:
             "affected run": "SELECT dag_id, run_id, labels, held FROM lean_affected_run",
             "absorbed event": "SELECT DISTINCT dag_id, run_id FROM lean_absorbed_event",
             "parked task": "SELECT dag_id, run_id, task_id FROM lean_parked_task",
-            "trigger": "SELECT id, classpath FROM trigger",
+            "trigger": f"SELECT id, classpath FROM {self.play.airflow.quoted('trigger')}",
         }
         for what, sql in left.items():
             for row in rows(sql):
-                if what == "pending partition" and row[0] in self.graph.loose:
-                    continue
                 self.complain(f"left {what}", str(tuple(row)))
+        for dag, key in self._pending():
+            if dag not in self.graph.loose:
+                self.complain("left pending partition", f"{dag} {key}")
         self.nobody_failed()
+
+    def _pending(self) -> list[Cell]:
+        """
+        Return what waits for further events.
+
+        Not where two assets were published at the same moment: Airflow makes a pending row for each, since it
+        locks only the asset (``assets/manager.py``, ``_lock_asset_model``), and each of them waits for ever
+        for the other's event.
+        """
+        made: dict[Cell, list[datetime]] = defaultdict(list)
+        waiting = []
+        for dag, key, created_at, run in self.play.airflow.rows(
+            "SELECT target_dag_id, partition_key, created_at, created_dag_run_id FROM asset_partition_dag_run"
+        ):
+            made[dag, key].append(created_at)
+            if run is None:
+                waiting.append(((dag, key), created_at))
+        moment = timedelta(seconds=1)
+        return [cell for cell, at in waiting if sum(abs(other - at) < moment for other in made[cell]) == 1]
 
     def nobody_failed(self) -> None:
         """Nothing has failed but what was written to fail once, and the tries that the brake stopped."""
@@ -320,6 +349,19 @@ class Judge:
             for text in found[:5]:
                 self.complain("log", text)
 
+    def no_error_surfaced(self) -> None:
+        """No request of anybody's was answered with an error of the server, and nobody has met a deadlock."""
+        failed = [line for line in self._lines("api-server") if re.search(r"status_code=5\d\d", line)]
+        for line in failed[:5]:
+            self.complain("server error", line[:300])
+        for log in sorted(self.play.airflow.home.glob("*.log")):
+            for line in self._lines(log.stem):
+                if re.search("deadlock", line, re.IGNORECASE):
+                    self.complain("deadlock", f"{log.name}: {line[:300]}")
+
+    def _lines(self, component: str) -> list[str]:
+        return self.play.airflow.log_file(component).read_text(errors="replace").splitlines()
+
     def count(self) -> None:
         """Work out some figures."""
         figures = self.verdict.figures
@@ -338,5 +380,5 @@ class Judge:
         figures["killed"] = len(killed)
         figures["wrote on after the pull, s"] = f"max {max(lived, default=0):.1f} of {len(lived)}"
         figures["pulls"] = len(self.play.pulls)
-        for command, seconds in self.play.cli_seconds.items():
-            figures[f"airflow andon {command}, s"] = f"max {max(seconds):.1f} of {len(seconds)}"
+        for act, seconds in self.play.seconds.items():
+            figures[f"{act}, s"] = f"max {max(seconds):.1f}, mean {fmean(seconds):.1f} of {len(seconds)}"

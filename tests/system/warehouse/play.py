@@ -55,6 +55,7 @@ class Pull:
 
     :param cell: the partition
     :param version: the version of its program or source that is bad (or is thought to be)
+    :param by_rest: a person uses the REST API for it, not the command line
     :param repair_asked: a person had it made again, although another cord's repair may just have done so
     """
 
@@ -63,7 +64,7 @@ class Pull:
     began: float
     returned: float
     cord: str
-    settled: bool
+    by_rest: bool = False
     outcome: str | None = None
     release_asked: float | None = None
     repair_asked: bool = False
@@ -91,7 +92,7 @@ class Play:
     outside_made: dict[str, Made] = field(default_factory=dict)
     runs_of_roots: dict[Cell, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    cli_seconds: dict[str, list[float]] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _begin: float = field(default_factory=time.monotonic)
 
@@ -180,7 +181,7 @@ class Play:
         began = time.time()
         output, errors = command.communicate(json.dumps(["andon", *words, "-o", "json"]) + "\n", timeout=180)
         returned, code = time.time(), command.returncode
-        self.cli_seconds.setdefault(words[0], []).append(returned - began)
+        self.seconds.setdefault(f"airflow andon {words[0]}", []).append(returned - began)
         if code not in (0, STILL_SETTLING):
             text = f"airflow andon {' '.join(words)}: exit {code}\n{output}\n{errors}"
             self.problems.append(text)
@@ -202,12 +203,35 @@ class Play:
             warm=warm,
         )
         cord = str(find(answer, "cord_id", "cord", "id"))
-        pulled = Pull(cell, version, began, returned, cord, code == 0)
+        return self._pulled(Pull(cell, version, began, returned, cord), settled=code == 0)
+
+    def pull_by_rest(self, cell: Cell) -> Pull:
+        """
+        Pull the cord on a partition through the REST API.
+
+        :param cell: the partition
+        """
+        version = self.store.version(*cell)
+        body = {"asset": cell[0], "partition_keys": [cell[1]], "reason": f"version {version}"}
+        answer, began, returned = self._post("pull", "/andon/v1/cords", body)
+        pulled = Pull(cell, version, began, returned, str(answer["cord_id"]), by_rest=True)
+        return self._pulled(pulled, settled=answer["settled"])
+
+    def _pulled(self, pulled: Pull, *, settled: bool) -> Pull:
         self.pulls.append(pulled)
-        self.tell(f"cord {cord} pulled on {cell} ({version}) in {returned - began:.1f} s, exit {code}")
-        if code == STILL_SETTLING:
-            self.problems.append(f"cord {cord} was still settling when the pull returned")
+        took = pulled.returned - pulled.began
+        self.tell(f"cord {pulled.cord} pulled on {pulled.cell} ({pulled.version}) in {took:.1f} s")
+        if not settled:
+            self.problems.append(f"cord {pulled.cord} was still settling when the pull returned")
         return pulled
+
+    def _post(self, act: str, path: str, body: dict[str, Any]) -> tuple[Any, float, float]:
+        """Return the answer, when it was asked for and when it had come."""
+        began = time.time()
+        answer = self.airflow.rest.call("POST", path, json=body)
+        returned = time.time()
+        self.seconds.setdefault(f"{act} by REST", []).append(returned - began)
+        return answer, began, returned
 
     def repair(self, pulled: Pull) -> None:
         """
@@ -216,7 +240,10 @@ class Play:
         :param pulled: the cord
         """
         pulled.outcome, pulled.release_asked = "fixed", time.time()
-        self.andon("repair", pulled.cord)
+        if pulled.by_rest:
+            self._post("repair", f"/andon/v1/cords/{pulled.cord}/repair", {})
+        else:
+            self.andon("repair", pulled.cord)
         pulled.repair_asked = True
         self.tell(f"cord {pulled.cord} on {pulled.cell}: repair asked for")
 
@@ -228,7 +255,10 @@ class Play:
         :param outcome: ``fixed`` or ``false_alarm``
         """
         pulled.outcome, pulled.release_asked = outcome, time.time()
-        self.andon("release", pulled.cord, "--outcome", outcome)
+        if pulled.by_rest:
+            self._post("release", f"/andon/v1/cords/{pulled.cord}/release", {"outcome": outcome})
+        else:
+            self.andon("release", pulled.cord, "--outcome", outcome)
         self.tell(f"cord {pulled.cord} on {pulled.cell}: released as {outcome}")
 
     def clear_root(self, cell: Cell) -> None:

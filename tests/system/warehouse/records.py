@@ -145,16 +145,17 @@ class Contents:
     """
 
     def __init__(self, executions: Iterable[Execution], outside: Iterable[tuple[float, Cell, str]]) -> None:
-        self._history: dict[tuple[Cell, int], list[tuple[float, str]]] = defaultdict(list)
+        self._history: dict[Cell, dict[int, list[tuple[float, str]]]] = defaultdict(lambda: defaultdict(list))
         for at, cell, token in outside:
-            self._history[cell, 0].append((at, token))
+            self._history[cell][0].append((at, token))
         for one in executions:
             if one.writes_at is not None:
-                self._history[one.cell, one.part].append((one.writes_at, HALF_WRITTEN))
+                self._history[one.cell][one.part].append((one.writes_at, HALF_WRITTEN))
             if one.wrote_at is not None and one.token is not None:
-                self._history[one.cell, one.part].append((one.wrote_at, one.token))
+                self._history[one.cell][one.part].append((one.wrote_at, one.token))
         for history in self._history.values():
-            history.sort()
+            for of_part in history.values():
+                of_part.sort()
 
     def at(self, cell: Cell, moment: float) -> set[str]:
         """
@@ -164,10 +165,9 @@ class Contents:
         :param moment: when
         """
         found = set()
-        for (other, _), history in self._history.items():
-            if other == cell:
-                before = [token for at, token in history if at <= moment]
-                found |= set(before[-1:])
+        for history in self._history[cell].values():
+            before = [token for at, token in history if at <= moment]
+            found |= set(before[-1:])
         return found
 
 
@@ -232,8 +232,8 @@ def instances_of(airflow: RunningAirflow) -> dict[str, Instance]:
     columns = "dag_id, run_id, task_id, map_index, state"
     rows: Sequence[Any] = airflow.rows(
         f"SELECT t.ti_id, t.dag_id, t.run_id, t.task_id, t.map_index, r.partition_key, t.state FROM "
-        f"(SELECT CAST(id AS text) AS ti_id, {columns} FROM task_instance "
-        f"UNION SELECT CAST(task_instance_id AS text), {columns} FROM task_instance_history) t "
+        f"(SELECT CAST(id AS char(36)) AS ti_id, {columns} FROM task_instance "
+        f"UNION SELECT CAST(task_instance_id AS char(36)), {columns} FROM task_instance_history) t "
         "JOIN dag_run r ON r.dag_id = t.dag_id AND r.run_id = t.run_id"
     )
     return {row[0]: Instance(row[0], *row[1:5], row[5] or "", row[6]) for row in rows}

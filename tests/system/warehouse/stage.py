@@ -1,16 +1,16 @@
-"""The stage: an Airflow on PostgreSQL with the Dags of a graph, and a database for what they write."""
+"""The stage: an Airflow with the Dags of a graph, and a database, always PostgreSQL, for what they write."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
 
-from tests.system.harness import airflow_on_postgres, fresh_database
+from tests.system.harness import airflow_on, fresh_database
 from tests.system.warehouse.dags.warehouse_store import SCHEMA, Store
 from tests.system.warehouse.play import Play
 
@@ -25,8 +25,12 @@ def staged(
     graph: Graph,
     home: Path,
     *,
+    database: str = "postgres",
     schedulers: int = 1,
+    api_workers: int = 1,
+    celery_workers: int = 0,
     parallelism: int = 4,
+    environment: Mapping[str, str] | None = None,
     seed: int = 0,
     pace: float = 0.5,
     say: Callable[[str], None] = print,
@@ -36,25 +40,35 @@ def staged(
 
     :param graph: the warehouse
     :param home: an existing folder
+    :param database: Airflow's own, as in :data:`tests.databases.SERVED`
+    :param environment: further variables for every process of Airflow
     :param pace: how long tasks take, about
     """
-    with fresh_database() as database:
-        url = make_url(database).set(drivername="postgresql").render_as_string(hide_password=False)
+    with fresh_database() as warehouse:
+        url = make_url(warehouse).set(drivername="postgresql").render_as_string(hide_password=False)
         store = Store(url)
         store.tell(SCHEMA)
         store.set_pace(pace)
         plan = home / "warehouse.json"
         plan.write_text(json.dumps(graph.as_json()))
-        environment = {
+        variables = {
             "WAREHOUSE_PLAN": str(plan),
             "WAREHOUSE_STORE": url,
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # else a supervisor may sit on its slot for 5 s
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+            **(environment or {}),
         }
         try:
-            with airflow_on_postgres(
-                home, DAGS, schedulers=schedulers, parallelism=parallelism, environment=environment
+            with airflow_on(
+                database,
+                home,
+                DAGS,
+                schedulers=schedulers,
+                api_workers=api_workers,
+                celery_workers=celery_workers,
+                parallelism=parallelism,
+                environment=variables,
             ) as airflow:
                 play = Play(airflow, graph, store, seed, say)
                 play.tell(f"Airflow is up with {schedulers} scheduler(s)")
