@@ -114,7 +114,7 @@ def raise_to_stop(cord: int, *, by: str, timeout: float | None = None) -> bool:
         write_entries([Entry("andon raise", extra=f"cord {cord} by {by}", by=by)], session)
 
     in_transaction(set_severity)
-    return settle(timeout)
+    return settle(timeout, cord=cord)
 
 
 def _open_cord(cord: int, session: Session) -> Cord:

@@ -165,7 +165,7 @@ def pull(
         return Pulled(cord.id, settled=False)
 
     pulled = in_transaction(record)
-    return Pulled(pulled.cord, settle(timeout), pulled.existed)
+    return Pulled(pulled.cord, settle(timeout, cord=pulled.cord), pulled.existed)
 
 
 def halt(partitions: Collection[Partition], cord: int, moment: datetime, session: Session) -> None:

@@ -45,16 +45,21 @@ STEPS_AT_MOST = 10_000
 """A guard against a bug of ours: the steps that one call takes before it gives up and says so."""
 
 
-def settle(timeout: float | None = None) -> bool:
+def settle(timeout: float | None = None, *, cord: int | None = None) -> bool:
     """
     Repeat steps until there is nothing to do.
 
     :param timeout: seconds after which to stop, with the rest left to the sweeper
+    :param cord: it is enough that this one is settled: of many that are pulled at once, one settles all
     :return: whether everything was settled
     """
+
+    def next_step(session: Session) -> bool:
+        return (cord is not None and _was_settled(cord, session)) or step(session)
+
     give_up = None if timeout is None else time.monotonic() + timeout
     for _ in range(STEPS_AT_MOST):
-        if in_transaction(step):
+        if in_transaction(next_step):
             return True
         if give_up is not None and time.monotonic() > give_up:
             return False
@@ -63,6 +68,12 @@ def settle(timeout: float | None = None) -> bool:
         STEPS_AT_MOST,
     )
     return False
+
+
+def _was_settled(cord: int, session: Session) -> bool:
+    """Whether somebody has found nothing more to do since it was pulled; whoever is at it is waited for."""
+    lock_switch(session)
+    return session.scalar(select(Cord.settled_at).where(Cord.id == cord)) is not None
 
 
 def step(session: Session) -> bool:

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_lean_provider.brake import pull as pulling
+from airflow_lean_provider.brake import settle as settling
 from tests.integration.dags import CLEAN, ORDERS, consumer, producer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sqlalchemy.orm import Session
 
     from tests.integration.world import World
 
@@ -108,6 +112,30 @@ def test_two_people_pull_and_release_at_once(chain: World) -> None:
         at_once(*[partial(chain.release, cord, "false_alarm") for cord in cords])
         assert chain.play() == {}
         assert chain.halted() == set()
+
+
+def test_of_many_cords_that_are_pulled_at_once_one_pull_settles_all(
+    chain: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[Session] = []
+    step, settle = settling.step, settling.settle
+
+    def counted_step(session: Session) -> bool:
+        steps.append(session)
+        return step(session)
+
+    def settle_after_somebody_else(*arguments: Any, **options: Any) -> bool:
+        settle()
+        steps.clear()
+        return settle(*arguments, **options)
+
+    monkeypatch.setattr(settling, "step", counted_step)
+    monkeypatch.setattr(pulling, "settle", settle_after_somebody_else)
+    chain.publish("ingest", "p1")
+    chain.tick()
+    chain.pull("orders", "p1")
+    assert steps == []
+    assert chain.is_held("cleaning", "p1")
 
 
 @pytest.mark.postgres
