@@ -81,6 +81,7 @@ class RunningAirflow:
     :param parallelism: tasks that one scheduler, or one Celery worker, runs at once
     :param triggerer: whether to start one
     :param environment: further variables for every process (``AIRFLOW__...``, ``AIRFLOW_CONN_...``)
+    :param environment_of: further variables for one component, by its name
     :param python: the interpreter whose Airflow is run
     """
 
@@ -93,6 +94,7 @@ class RunningAirflow:
     parallelism: int = 4
     triggerer: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
+    environment_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     python: str = sys.executable
 
     def __post_init__(self) -> None:
@@ -178,7 +180,7 @@ class RunningAirflow:
         with self.log_file(name).open("ab") as log:
             self._components[name] = subprocess.Popen(
                 [self.python, "-m", "airflow", *command, *options],
-                env=self.variables,
+                env={**self.variables, **self.environment_of.get(name, {})},
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

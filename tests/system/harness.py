@@ -6,11 +6,14 @@ Whoever needs only processes, or SQLite, takes :class:`demo.airflow_process.Runn
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from demo.airflow_process import RunningAirflow
+from demo.airflow_process import RunningAirflow, free_port
 from tests.databases import SERVED, text_of
 
 NO_ASSET_CLEANUP = {"AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": str(10**9)}
@@ -30,15 +33,7 @@ def fresh_database(kind: str = "postgres") -> Iterator[str]:
 
 @contextmanager
 def airflow_on(
-    kind: str,
-    home: Path,
-    dags: Path,
-    *,
-    schedulers: int = 1,
-    api_workers: int = 1,
-    celery_workers: int = 0,
-    parallelism: int = 4,
-    environment: Mapping[str, str] | None = None,
+    kind: str, home: Path, dags: Path, *, environment: Mapping[str, str] | None = None, **options: Any
 ) -> Iterator[RunningAirflow]:
     """
     Run Airflow with a fresh database until the block is left.
@@ -46,24 +41,31 @@ def airflow_on(
     :param kind: as in :data:`tests.databases.SERVED`; MariaDB takes one scheduler
     :param home: an existing folder of the test's own; logs are there
     :param dags: the Dags folder
-    :param schedulers: how many
-    :param api_workers: processes of the api-server
-    :param celery_workers: how many; none with the LocalExecutor
-    :param parallelism: tasks that each scheduler, or each Celery worker, runs at once
     :param environment: further variables
+    :param options: what else :class:`RunningAirflow` takes
     """
     needed = NO_ASSET_CLEANUP if kind == "mariadb" else {}
+    variables = needed | dict(environment or {})
     with (
         fresh_database(kind) as database,
-        RunningAirflow(
-            home=home,
-            dags=dags,
-            database=database,
-            schedulers=schedulers,
-            api_workers=api_workers,
-            celery_workers=celery_workers,
-            parallelism=parallelism,
-            environment=needed | dict(environment or {}),
-        ) as airflow,
+        RunningAirflow(home=home, dags=dags, database=database, environment=variables, **options) as airflow,
     ):
         yield airflow
+
+
+@contextmanager
+def celery_on_redis() -> Iterator[dict[str, str]]:
+    """Start a Redis of the test's own; yield the variables that let Airflow's Celery use it."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise FileNotFoundError("redis-server: Debian's package redis-server has it")
+    port = free_port()
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as server:
+        try:
+            yield {
+                "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{port}/0",
+                "AIRFLOW__CELERY__RESULT_BACKEND": f"redis://127.0.0.1:{port}/1",
+            }
+        finally:
+            server.kill()

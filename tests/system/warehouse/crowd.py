@@ -116,12 +116,14 @@ class Crowd:
     :param play: a stage with :func:`~tests.system.warehouse.graph.hops`
     :param acting: a pool in which every single act waits for its moment
     :param timeout: seconds for a root to be published
+    :param until: no key begins to live after that, by the monotonic clock
     """
 
-    def __init__(self, play: Play, acting: ThreadPoolExecutor, timeout: float) -> None:
+    def __init__(self, play: Play, acting: ThreadPoolExecutor, timeout: float, until: float) -> None:
         self.play = play
         self.acting = acting
         self.timeout = timeout
+        self.until = until
 
     def live(self, life: Life) -> None:
         """
@@ -129,6 +131,8 @@ class Crowd:
 
         :param life: of the key
         """
+        if time.monotonic() > self.until:
+            return
         try:
             self._live(life)
         except Exception as error:  # noqa: BLE001 the other keys go on, and the judge hears of it
@@ -139,8 +143,8 @@ class Crowd:
         spoilt = {(alarm.table, life.key) for round_ in life.rounds for alarm in round_}
         self._each(self.play.spoil, spoilt)
         self.play.publish_hour(life.key)
-        self._wait_for_publication(root, 0)
         ends: list[Future[None]] = []
+        self._wait_for_publication(root, 0, ends)
         for number, round_ in enumerate(life.rounds, 1):
             pulls = self._pull_all(life.key, round_)
             for alarm, pulled in pulls:
@@ -149,7 +153,7 @@ class Crowd:
             published = self.play.published(root)
             self._each(self.play.heal if number == len(life.rounds) else self.play.spoil, spoilt)
             ends += [self.acting.submit(self._end, *it) for it in pulls if it[0].end != "false_alarm"]
-            self._wait_for_publication(root, published)
+            self._wait_for_publication(root, published, ends)
         for alarm, pulled in self._pull_all(life.key, life.false_alarms):
             ends.append(self.acting.submit(self._end, alarm, pulled))
         for end in ends:
@@ -159,8 +163,14 @@ class Crowd:
         for cell in cells:
             act(cell)
 
-    def _wait_for_publication(self, cell: Cell, times: int) -> None:
-        self.play.wait(lambda: self.play.published(cell) > times, f"{cell} to be published", self.timeout)
+    def _wait_for_publication(self, cell: Cell, times: int, ends: Iterable[Future[None]]) -> None:
+        def published() -> bool:
+            for end in ends:
+                if end.done():
+                    end.result()
+            return self.play.published(cell) > times
+
+        self.play.wait(published, f"{cell} to be published", self.timeout)
 
     def _pull_all(self, key: str, alarms: Sequence[Alarm]) -> list[tuple[Alarm, Pull]]:
         pulls = [self.acting.submit(self._pull, key, alarm) for alarm in alarms]
@@ -181,16 +191,19 @@ class Crowd:
             self.play.release(pulled, alarm.end)
 
 
-def play_crowd(play: Play, lives: Sequence[Life], at_once: int, timeout: float = 600) -> bool:
+def play_crowd(
+    play: Play, lives: Sequence[Life], at_once: int, *, minutes: float = 60, timeout: float = 600
+) -> bool:
     """
     Let many keys live at once.
 
     :param play: a stage with :func:`~tests.system.warehouse.graph.hops`
     :param lives: of its keys
     :param at_once: how many keys
+    :param minutes: after which no other key begins to live
     :param timeout: seconds for a root to be published, and for everything to become good at the end
     """
     with ThreadPoolExecutor(ALL_THAT_ACT) as acting, ThreadPoolExecutor(at_once) as people:
-        crowd = Crowd(play, acting, timeout)
+        crowd = Crowd(play, acting, timeout, until=time.monotonic() + 60 * minutes)
         list(people.map(crowd.live, lives))
     return play.wait_quiet(timeout)

@@ -44,6 +44,7 @@ class Table:
     :param minimum: how many keys a roll-up waits for; 0: all of its window
     :param window: the keys of a roll-up whose window is a list
     :param outside: no Dag makes it: another system publishes it through the REST API
+    :param retries: how often its tasks may fail
     """
 
     name: str
@@ -54,6 +55,7 @@ class Table:
     window: tuple[str, ...] = ()
     outside: bool = False
     max_active_runs: int = 16
+    retries: int = 0
 
     @property
     def parts(self) -> range:
@@ -202,18 +204,19 @@ def chain(hours: Collection[str]) -> Graph:
     return Graph({t.name: t for t in tables}, tuple(hours), 0)
 
 
-def hops(keys: Collection[str]) -> Graph:
+def hops(keys: Collection[str], retries: int = 0) -> Graph:
     """
     Return three hops, for many keys at once: few tasks, one of them through the triggerer.
 
     :param keys: the keys
+    :param retries: how often each task may fail
     """
     tables = [
-        Table("raw"),
-        Table("hop_1", (("raw", "same"),)),
-        Table("hop_2", (("hop_1", "same"),)),
-        Table("hop_3", (("hop_2", "same"),), shape="followed"),
-        Table("side_2", (("hop_1", "same"),), shape="deferred"),
+        Table("raw", retries=retries),
+        Table("hop_1", (("raw", "same"),), retries=retries),
+        Table("hop_2", (("hop_1", "same"),), retries=retries),
+        Table("hop_3", (("hop_2", "same"),), shape="followed", retries=retries),
+        Table("side_2", (("hop_1", "same"),), shape="deferred", retries=retries),
     ]
     return Graph({t.name: t for t in tables}, tuple(keys), 0)
 

@@ -91,9 +91,9 @@ class Judge:
 
     # ---------------------------------------------------------------- late starts
 
-    def _forbids(self, pull: Pull, moment: float) -> bool:
+    def _forbids(self, pull: Pull, moment: float, tolerance: float = 0.0) -> bool:
         """Whether the cord still holds at that moment, or its bad data may never be read again."""
-        if moment <= pull.returned:
+        if moment <= pull.returned + tolerance:
             return False
         return not (pull.outcome == "false_alarm" and moment > (pull.release_asked or 0))
 
@@ -110,7 +110,7 @@ class Judge:
                 if (pull.cell, pull.version) not in made:
                     continue
                 after = one.first - pull.returned
-                if self._forbids(pull, one.first - tolerance):
+                if self._forbids(pull, one.first, tolerance):
                     self.complain("late start", f"{one} {after:.2f} s after cord {pull.cord} on {pull.cell}")
                 for end in self.ended.get(one.ti_id, ()):
                     if self._forbids(pull, end.began):
@@ -321,8 +321,8 @@ class Judge:
         return [cell for cell, at in waiting if sum(abs(other - at) < moment for other in made[cell]) == 1]
 
     def nobody_failed(self) -> None:
-        """Nothing has failed but what was written to fail once, and the tries that the brake stopped."""
-        stumbling = {t.name for t in self.graph.tables.values() if t.shape == "retry"}
+        """Nothing has failed but what was written to fail, and the tries that the brake stopped."""
+        stumbling = {t.name for t in self.graph.tables.values() if t.shape == "retry" or t.retries}
         stopped = {
             tuple(row)
             for row in self.play.airflow.rows(
@@ -377,8 +377,12 @@ class Judge:
         figures["partitions"] = len(self.play.expected_cells())
         figures["affected"] = len(self.affected & self.play.expected_cells())
         figures["executions"] = len(self.executions)
+        figures["executions whose end was not accepted"] = sum(
+            e.ti_id not in self.ended for e in self.executions
+        )
         figures["killed"] = len(killed)
         figures["wrote on after the pull, s"] = f"max {max(lived, default=0):.1f} of {len(lived)}"
         figures["pulls"] = len(self.play.pulls)
+        figures["pulls that went on settling after their time-out"] = self.play.unsettled
         for act, seconds in self.play.seconds.items():
             figures[f"{act}, s"] = f"max {max(seconds):.1f}, mean {fmean(seconds):.1f} of {len(seconds)}"

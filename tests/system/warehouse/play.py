@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 GOOD = "good"
 STANDSTILL_SECONDS = 50.0
+SETTLING_SECONDS = 300.0
 WARM_COMMAND_LINE = """
 import json, sys
 from airflow.cli.cli_parser import get_parser
@@ -55,6 +56,7 @@ class Pull:
 
     :param cell: the partition
     :param version: the version of its program or source that is bad (or is thought to be)
+    :param returned: when the pull had returned, or, where it says that it goes on settling, had settled
     :param by_rest: a person uses the REST API for it, not the command line
     :param repair_asked: a person had it made again, although another cord's repair may just have done so
     """
@@ -92,6 +94,7 @@ class Play:
     outside_made: dict[str, Made] = field(default_factory=dict)
     runs_of_roots: dict[Cell, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    unsettled: int = 0
     seconds: dict[str, list[float]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _begin: float = field(default_factory=time.monotonic)
@@ -222,8 +225,14 @@ class Play:
         took = pulled.returned - pulled.began
         self.tell(f"cord {pulled.cord} pulled on {pulled.cell} ({pulled.version}) in {took:.1f} s")
         if not settled:
-            self.problems.append(f"cord {pulled.cord} was still settling when the pull returned")
+            self.unsettled += 1
+            self.wait(lambda: self._is_settled(pulled), f"cord {pulled.cord} to be settled", SETTLING_SECONDS)
+            pulled.returned = time.time()
         return pulled
+
+    def _is_settled(self, pulled: Pull) -> bool:
+        found = self.airflow.rows("SELECT settled_at FROM lean_cord WHERE id = :id", id=int(pulled.cord))
+        return found[0][0] is not None
 
     def _post(self, act: str, path: str, body: dict[str, Any]) -> tuple[Any, float, float]:
         """Return the answer, when it was asked for and when it had come."""
