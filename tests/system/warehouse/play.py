@@ -374,7 +374,7 @@ class Play:
             for dag, run in self.airflow.rows("SELECT dag_id, run_id FROM lean_affected_run LIMIT 5"):
                 done = self.airflow.cli("andon", "why", dag, run, "-o", "json", check=False)
                 parts.append(f"-- why {dag} {run}\n{done.stdout}{done.stderr}")
-        if shutil.which("pg_dump"):
+        if self.airflow.engine.dialect.name == "postgresql" and shutil.which("pg_dump"):
             dump = self.airflow.home / "airflow.dump"
             url = self.airflow.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
             subprocess.run(["pg_dump", "-Fc", "-f", str(dump), url], check=False)
