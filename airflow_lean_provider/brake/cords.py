@@ -12,7 +12,7 @@ from airflow_lean_provider.brake.acting import renew_notes
 from airflow_lean_provider.brake.errors import BadRequest, Conflict, NotFound
 from airflow_lean_provider.brake.pull import halt
 from airflow_lean_provider.brake.scene import look
-from airflow_lean_provider.brake.settle import settle
+from airflow_lean_provider.brake.settle import settle_what_was_asked
 from airflow_lean_provider.rules.facts import Partition, Severity
 from airflow_lean_provider.rules.plan import decide
 from airflow_lean_provider.store.clock import now
@@ -114,7 +114,7 @@ def raise_to_stop(cord: int, *, by: str, timeout: float | None = None) -> bool:
         write_entries([Entry("andon raise", extra=f"cord {cord} by {by}", by=by)], session)
 
     in_transaction(set_severity)
-    return settle(timeout, cord=cord)
+    return settle_what_was_asked(timeout, cord=cord)
 
 
 def _open_cord(cord: int, session: Session) -> Cord:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
 from airflow_lean_provider.brake.errors import BadRequest, Conflict
 from airflow_lean_provider.brake.scene import look
-from airflow_lean_provider.brake.settle import settle
+from airflow_lean_provider.brake.settle import settle_what_was_asked
 from airflow_lean_provider.brake.targets import the_asset
 from airflow_lean_provider.rules.facts import Outcome, Partition, Severity
 from airflow_lean_provider.rules.versions import current
@@ -99,7 +99,7 @@ def declare(
         return Declared(found.name, key, outcome, by, moment, new=True)
 
     declared = in_transaction(write)
-    settle(timeout)
+    settle_what_was_asked(timeout)
     return declared
 
 

@@ -12,7 +12,7 @@ from airflow_lean_provider.airflow_internals.runs import known_runs
 from airflow_lean_provider.brake.errors import BadRequest, Conflict, NotFound
 from airflow_lean_provider.brake.ledger import causes_to_json
 from airflow_lean_provider.brake.scene import Scene, look
-from airflow_lean_provider.brake.settle import settle
+from airflow_lean_provider.brake.settle import settle_what_was_asked
 from airflow_lean_provider.rules.plan import Label, Plan, decide
 from airflow_lean_provider.rules.starts import bad_reads
 from airflow_lean_provider.store.clock import now
@@ -76,7 +76,7 @@ def let_through(run: Run, *, reason: str, by: str, timeout: float | None = None)
         return Permitted(run, by, moment, new=True)
 
     permitted = in_transaction(permit)
-    settle(timeout)
+    settle_what_was_asked(timeout)
     return permitted
 
 
@@ -103,7 +103,7 @@ def approve(run: Run, *, by: str, reason: str | None = None, timeout: float | No
         return Permitted(run, by, moment, new=True)
 
     permitted = in_transaction(permit)
-    settle(timeout)
+    settle_what_was_asked(timeout)
     return permitted
 
 

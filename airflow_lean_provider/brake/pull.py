@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from sqlalchemy import select
 
@@ -14,7 +15,7 @@ from airflow_lean_provider.brake.hops import Made, walk
 from airflow_lean_provider.brake.requests import check_request_key
 from airflow_lean_provider.brake.scene import Scene, look
 from airflow_lean_provider.brake.scopes import A_TRANSACTION
-from airflow_lean_provider.brake.settle import settle
+from airflow_lean_provider.brake.settle import settle_what_was_asked
 from airflow_lean_provider.brake.targets import Meant, Scope, Target, find_meant, find_named
 from airflow_lean_provider.rules.badness import judge
 from airflow_lean_provider.rules.facts import Facts, Halt, Outcome, Partition, Severity
@@ -121,14 +122,14 @@ def pull(
     if not reason.strip():
         raise BadRequest("reason", "must not be empty")
     check_request_key(request_key)
+    key = request_key or uuid4().hex  # a commit whose answer is lost is not repeated
 
     def record(session: Session) -> Pulled:
         if not lock_switch(session).enabled:
             raise Conflict("andon", "the brake is disabled; 'airflow andon enable' takes it up again")
-        if request_key is not None:
-            existing = session.scalar(select(Cord.id).where(Cord.request_key == request_key))
-            if existing is not None:
-                return Pulled(existing, settled=False, existed=True)
+        existing = session.scalar(select(Cord.id).where(Cord.request_key == key))
+        if existing is not None:
+            return Pulled(existing, settled=False, existed=request_key is not None)
         named = find_named(scope, session=session)
         judgement = look(session, also=named.partitions).judgement
         meant = find_meant(named, scope, judgement.versions, judgement.presence.withdrawn)
@@ -139,7 +140,7 @@ def pull(
             reason=reason.strip(),
             severity=(severity or _severity_of(meant.assets, session)).value,
             release_on=release_on or _release_on_of(meant.assets, session),
-            request_key=request_key,
+            request_key=key,
             pulled_by=by,
             pulled_at=moment,
         )
@@ -165,7 +166,7 @@ def pull(
         return Pulled(cord.id, settled=False)
 
     pulled = in_transaction(record)
-    return Pulled(pulled.cord, settle(timeout, cord=pulled.cord), pulled.existed)
+    return Pulled(pulled.cord, settle_what_was_asked(timeout, cord=pulled.cord), pulled.existed)
 
 
 def halt(partitions: Collection[Partition], cord: int, moment: datetime, session: Session) -> None:

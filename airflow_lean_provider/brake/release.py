@@ -13,7 +13,7 @@ from airflow_lean_provider.brake import scopes
 from airflow_lean_provider.brake.errors import BadRequest, Conflict, NotFound, NotPermitted
 from airflow_lean_provider.brake.requests import check_request_key, is_repeated
 from airflow_lean_provider.brake.scene import look
-from airflow_lean_provider.brake.settle import release_waits_for, settle
+from airflow_lean_provider.brake.settle import release_waits_for, settle_what_was_asked
 from airflow_lean_provider.brake.targets import the_asset
 from airflow_lean_provider.rules.facts import Outcome, Partition, Run, Task
 from airflow_lean_provider.rules.plan import decide
@@ -105,7 +105,7 @@ def release(
         write_entries([Entry("andon release", extra=said, by=by)], session)
 
     in_transaction(ask)
-    settle(timeout)
+    settle_what_was_asked(timeout)
     return _state_of(cord)
 
 
@@ -132,7 +132,7 @@ def end_scope(
             raise BadRequest("only-scope", f"cord {cord} does not cover what is published later")
 
     in_transaction(end)
-    settle(timeout)
+    settle_what_was_asked(timeout)
     return _state_of(cord)
 
 
@@ -193,7 +193,7 @@ def repair(
         return cleared
 
     cleared = in_transaction(clear_publishers)
-    settle(timeout)
+    settle_what_was_asked(timeout)
     state = _state_of(cord)
     return Released(cord, state.ended, state.waiting, tuple(cleared))
 

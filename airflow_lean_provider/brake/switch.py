@@ -11,7 +11,7 @@ from airflow_lean_provider.airflow_internals import holding, notes
 from airflow_lean_provider.airflow_internals.audit import Entry, write_entries
 from airflow_lean_provider.airflow_internals.giving_back import give_back
 from airflow_lean_provider.brake.errors import BadRequest
-from airflow_lean_provider.brake.settle import settle
+from airflow_lean_provider.brake.settle import settle_what_was_asked
 from airflow_lean_provider.rules.facts import Run, Task
 from airflow_lean_provider.store.clock import now
 from airflow_lean_provider.store.models import AbsorbedEvent, AffectedRun, ParkedTask
@@ -88,4 +88,4 @@ def enable(*, by: str, timeout: float | None = None) -> bool:
         write_entries([Entry("andon enable", None, by, by=by)], session)
 
     in_transaction(turn_on)
-    return settle(timeout)
+    return settle_what_was_asked(timeout)

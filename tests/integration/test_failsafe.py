@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,22 @@ from airflow.models.dagrun import DagRun
 from airflow.models.log import Log
 from airflow.sdk import DAG, Asset, PartitionedAssetTimetable
 from sqlalchemy import delete, select, text
+from sqlalchemy.exc import OperationalError
 
 from airflow_lean_provider.airflow_internals import absorbing
 from airflow_lean_provider.brake import publication, start
+from airflow_lean_provider.brake import settle as settling
+from airflow_lean_provider.brake.pull import Scope, pull
 from airflow_lean_provider.brake.report import of_cord, of_cords
 from airflow_lean_provider.brake.settle import settle
+from airflow_lean_provider.store import transactions
 from airflow_lean_provider.store.models import Base
 from tests.integration.dags import CLEAN, ORDERS, REPORT, Step, consumer, producer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sqlalchemy.orm import Session
 
     from tests.integration.world import World
 
@@ -101,6 +108,43 @@ def test_an_error_in_a_query_does_not_spoil_the_schedulers_transaction(
         broken.setattr(verdict, "_anything_halted", fails)
         assert chain.play() == {}
     assert chain.play() == ONCE
+
+
+def test_a_pull_whose_commit_is_not_answered_is_one_cord(
+    chain: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can know whether the database has carried it out, so it is asked for again."""
+    original, lost = transactions.transaction, False
+
+    @contextmanager
+    def answers_once_to_nobody() -> Iterator[Session]:
+        nonlocal lost
+        with original() as session:
+            yield session
+        if not lost:
+            lost = True
+            raise OperationalError("COMMIT", {}, Exception("broken"), connection_invalidated=True)
+
+    chain.publish("ingest", "p1")
+    monkeypatch.setattr(transactions, "transaction", answers_once_to_nobody)
+    cord = chain.pull("orders", "p1")
+    assert lost
+    chain.release(cord, "false_alarm")
+    assert chain.halted() == set()
+
+
+def test_what_is_recorded_and_cannot_be_settled_is_finished_by_the_sweeper(
+    chain: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain.publish("ingest", "p1")
+    chain.create_runs()
+    with monkeypatch.context() as broken:
+        breaks(broken, settling, "look")
+        pulled = pull(Scope("orders", keys=("p1",)), reason="looks wrong", by="tester")
+    assert not pulled.settled
+    assert chain.halted() == {("orders", "p1")}
+    assert chain.play() == {}
+    assert chain.is_held("cleaning", "p1")
 
 
 def test_an_error_while_absorbing_does_not_fail_the_producer(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 def main() -> int:
     arguments = _parse()
-    _choose_database(arguments.backend)
+    choose_database(arguments.backend)
     from tests.simulation.playing import Theatre
 
     theatre = Theatre(arguments)
@@ -48,7 +48,7 @@ def _parse() -> argparse.Namespace:
     return options
 
 
-def _choose_database(backend: str) -> None:
+def choose_database(backend: str) -> None:
     """Before Airflow is imported anywhere."""
     os.environ["ANDON_TEST_BACKEND"] = backend
     memory = Path("/dev/shm")

@@ -265,6 +265,11 @@ def _backend_of(connection: Connection) -> int:
     return int(connection.connection.dbapi_connection.get_backend_pid())  # type: ignore[union-attr]
 
 
+def is_looking() -> bool:
+    """Tell whether what is done just now is no step of anybody; see :func:`undisturbed`."""
+    return _LOOKS.get()
+
+
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """What is done meanwhile is no step of anybody: to look is not to act."""

@@ -148,9 +148,9 @@ def play(mutants: Collection[Mutant], *, interleaved: bool, find: int = 0) -> It
 
 def _play_here(mutants: list[Mutant], *, interleaved: bool) -> None:
     """The other side of :func:`play`: one line for each."""
-    from tests.simulation.__main__ import _choose_database
+    from tests.simulation.__main__ import choose_database
 
-    _choose_database("postgres" if interleaved else "sqlite")
+    choose_database("postgres" if interleaved else "sqlite")
     import logging
 
     from tests.simulation.playing import airflow_without_delays

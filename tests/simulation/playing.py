@@ -39,7 +39,9 @@ from tests.simulation.watch import Watch
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from tests.simulation.graph import Graph
 
 
 @dataclass
@@ -58,13 +60,18 @@ class Played:
 
 
 @contextmanager
-def airflow_without_delays() -> Iterator[None]:
-    """A migrated metadata database, and options that make moments mean what they say."""
+def airflow_without_delays(**options: str) -> Iterator[None]:
+    """
+    A migrated metadata database, and options that make moments mean what they say.
+
+    :param options: further ones of the section ``[lean]``
+    """
     os.environ.update(
         AIRFLOW__API__EXPOSE_STACKTRACE="True",
         AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL="0",
         AIRFLOW__LEAN__CLOCK_SKEW="0",
         AIRFLOW__LEAN__SURVIVAL_TIME="1000000",
+        **{f"AIRFLOW__LEAN__{name}": value for name, value in options.items()},
     )
     settings.forget()
     upgradedb()
@@ -137,7 +144,7 @@ def play_seed(
         for act in player.ending():
             play(act)
 
-    return _play(seed, graph, improvise)
+    return play_acts(seed, graph, improvise)
 
 
 def play_history(history: History) -> Played:
@@ -150,10 +157,11 @@ def play_history(history: History) -> Played:
         if not done or done[-1] != Act("rest"):
             stage.play(Act("rest"))
 
-    return _play(history.seed, history.graph, recite)
+    return play_acts(history.seed, history.graph, recite)
 
 
-def _play(seed: int, graph: Any, script: Any) -> Played:
+def play_acts(seed: int, graph: Graph, script: Callable[[Stage, list[Act]], None]) -> Played:
+    """Let the script play on a new stage, and judge; it ends with a rest, and says what it has done."""
     started = time.monotonic()
     _empty()
     done: list[Act] = []

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from airflow import settings as airflow_settings
+from airflow.jobs.job import Job, JobState
 from airflow.models.asset import AssetEvent, AssetModel, remove_references_to_deleted_dags
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
@@ -27,7 +28,7 @@ from airflow.models.trigger import Trigger
 from airflow.triggers.base import TriggerEvent
 from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from airflow_lean_provider.brake import cords, declare, doctor, permits, sweep, switch
 from airflow_lean_provider.brake import release as releasing
@@ -35,6 +36,8 @@ from airflow_lean_provider.brake.errors import BadRequest
 from airflow_lean_provider.brake.pull import Scope, pull
 from airflow_lean_provider.rules.facts import Outcome, Run, Severity
 from airflow_lean_provider.store import transactions
+from airflow_lean_provider.store.clock import now
+from airflow_lean_provider.store.models import StoppedTry
 from tests.integration import doors
 from tests.integration.world import Scheduler, World
 from tests.simulation import trace as seen
@@ -60,6 +63,10 @@ ROUNDS = 80
 
 class Died(BaseException):
     """The process of somebody has ended."""
+
+
+class StillSettling(Exception):
+    """A pull has returned, and said that it leaves the rest to the sweeper."""
 
 
 class NeverAtRest(Exception):
@@ -178,6 +185,23 @@ class Stage:
         with self._as(f"scheduler {number}"):
             self.schedulers[int(number)].tick()
 
+    def restart(self, number: str) -> None:
+        """
+        The process of this scheduler is gone, with its executor's and all that those knew; a new one begins.
+
+        Nobody tells of the processes, but their time passes.
+        """
+        gone, new = self.schedulers[int(number)], Scheduler()
+        self.schedulers[int(number)] = new
+        for process in [each for each in self.processes if each.work.executor is gone.executor]:
+            self._gone(process)
+        with create_session(scoped=False) as session:
+            session.execute(update(StoppedTry).values(gone_by=now()))
+        with self._as(f"scheduler {number}"), create_session(scoped=False) as session:
+            session.get_one(Job, gone.runner.job.id).state = JobState.FAILED
+            session.flush()
+            new.runner.adopt_or_reset_orphaned_tasks(session=session)
+
     def sweep(self) -> None:
         with self._as("the sweeper"):
             sweep.sweep()
@@ -207,10 +231,10 @@ class Stage:
 
     @contextlib.contextmanager
     def _promising(self, say: Callable[[int], seen.Event], recorded: Callable[[], bool]) -> Iterator[None]:
-        """It is promised when that returns; if it dies in between, once the sweeper has done it."""
+        """It is promised when that returns; if it breaks in between, once the sweeper has done it."""
         try:
             yield
-        except Died:
+        except BaseException:
             if recorded():
                 self.unreturned.append(say)
             raise
@@ -239,7 +263,11 @@ class Stage:
         work = found[0]
         work.executor.waiting.remove(work)
         with self._as("a worker"):
-            answer = self.world.run(work)
+            try:
+                answer = self.world.run(work)
+            except BaseException:
+                work.executor.waiting.insert(0, work)  # the worker asks again
+                raise
         if answer == 200:
             self.processes.append(Process(name, self.watch.attempts[name], work))
             if self.watch.open.get(name) is None:
@@ -535,7 +563,7 @@ class Stage:
         with self._as("somebody"), self._asking(), self._promising(say, recorded):
             pulled = pull(meant, reason="looks wrong", by="tester", severity=Severity(severity))
             if not pulled.settled:
-                self.problems.append(f"the pull of cord {label} was not settled")
+                raise StillSettling(label)
             know(pulled.cord)
 
     def under(self, cord: int) -> tuple[PartitionId, ...]:

@@ -12,6 +12,7 @@ import re
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import event, text
@@ -89,6 +90,8 @@ class Watch:
         self.names: dict[tuple[str, str], RunId] = {}
         self.began_after: dict[RunId, Any] = {}
         """The ``run_after`` that each run was created with."""
+        self.starts_failed = False
+        """Something has kept the product from judging a start, so that it may have put a run back."""
         self.instances: dict[TaskId, Instance] = {}
         self.open: dict[TaskId, Execution] = {}
         self.cords: dict[int, int] = {}
@@ -404,11 +407,14 @@ class Watch:
             run: seen.FinalRun(
                 row.state,
                 {task: each.state for task, each in self.instances.items() if task.run == run},
-                str(row.run_after) == self.began_after[run],
+                str(row.run_after) == self.began_after[run] or self._was_put_back(row),
             )
             for run, row in self.runs.items()
         }
         return runs, tuple((row.target_dag_id, row.partition_key) for row in pending)
+
+    def _was_put_back(self, row: Any) -> bool:
+        return self.starts_failed and datetime.fromisoformat(str(row.run_after)) < datetime.now(timezone.utc)
 
     def waiting(self) -> tuple[tuple[int, str, str], ...]:
         """The events that Airflow has noted for pending partition runs."""

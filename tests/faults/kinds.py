@@ -1,0 +1,108 @@
+"""
+What goes wrong at a statement or a commit.
+
+On PostgreSQL the server itself raises each error, so that its code, the state of the transaction and that of
+the connection are the real ones; SQLite knows few, and those are raised in its name.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+class Died(BaseException):
+    """The process that executed the statement is gone; nothing of it reaches the database any more."""
+
+
+Break = Callable[[Any], None]
+"""Does to the cursor what ends in the error."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """
+    One way in which a step goes wrong.
+
+    :param does: raises
+    :param after: at a commit, whether the database carries it out first, and only its answer is lost
+    :param ends_connection: whether nothing can be done with the connection, or the process, afterwards
+    """
+
+    name: str
+    does: Break
+    after: bool = False
+    ends_connection: bool = False
+
+    @property
+    def kills(self) -> bool:
+        return self.does is _dies
+
+
+def _dies(cursor: Any) -> None:
+    raise Died
+
+
+def _raises(code: str) -> Break:
+    """:param code: the SQLSTATE"""
+    return lambda cursor: cursor.execute(
+        f"DO $$ BEGIN RAISE EXCEPTION 'broken by the test' USING ERRCODE = '{code}'; END $$"
+    )
+
+
+def _asks_for_a_missing_table(cursor: Any) -> None:
+    cursor.execute("SELECT 1 FROM lean_table_of_a_later_version")
+
+
+def _loses_the_connection(cursor: Any) -> None:
+    cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+def _finds_the_file_locked(cursor: Any) -> None:
+    raise sqlite3.OperationalError("database is locked")
+
+
+KILLED = Fault("killed", _dies, ends_connection=True)
+KILLED_AFTER = Fault("killed after it", _dies, after=True, ends_connection=True)
+NO_TABLE = Fault("table missing", _asks_for_a_missing_table)
+LOST = Fault("connection lost", _loses_the_connection, ends_connection=True)
+LOCKED = Fault("database is locked", _finds_the_file_locked)
+
+AT_STATEMENTS = {
+    "postgresql": (
+        KILLED,
+        Fault("deadlock", _raises("40P01")),
+        Fault("serialization failure", _raises("40001")),
+        Fault("time-out", _raises("57014")),
+        NO_TABLE,
+        LOST,
+    ),
+    "sqlite": (KILLED, LOCKED, NO_TABLE),
+}
+"""By dialect."""
+
+AT_COMMITS = {
+    "postgresql": (
+        KILLED,
+        KILLED_AFTER,
+        LOST,
+        Fault("answer lost", _loses_the_connection, after=True, ends_connection=True),
+    ),
+    "sqlite": (KILLED, KILLED_AFTER, LOCKED),
+}
+
+
+def kinds(dialect: str, *, at_commit: bool) -> tuple[Fault, ...]:
+    """Return what can go wrong there."""
+    return (AT_COMMITS if at_commit else AT_STATEMENTS)[dialect]
+
+
+def fault(dialect: str, name: str, *, at_commit: bool) -> Fault:
+    """
+    Return the fault with this name.
+
+    :raises KeyError: if there is none
+    """
+    return {each.name: each for each in kinds(dialect, at_commit=at_commit)}[name]
