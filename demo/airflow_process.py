@@ -202,6 +202,13 @@ class RunningAirflow:
                 process.send_signal(with_signal)
         component.wait()
 
+    def revive(self) -> list[str]:
+        """Start again every component that has ended, as whatever supervises processes does; return them."""
+        ended = [name for name, process in self._components.items() if process.poll() is not None]
+        for name in ended:
+            self.start_component(name)
+        return ended
+
     def stop(self) -> None:
         """Kill every process of this Airflow, also tasks: they are in process groups of their own."""
         for name in list(self._components):

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import subprocess
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,11 @@ def server() -> Iterator[URL]:
             yield url
             return
         tried.append(f"{url}: {problem}")
-    with _private_server(tried) as url:
-        yield url
+    try:
+        with own_server() as own:
+            yield own.url
+    except NoServer as reason:
+        raise NoServer("; ".join([*tried, str(reason)])) from None
 
 
 @contextmanager
@@ -102,46 +106,70 @@ def _execute(url: URL, statement: str, *, fetch: bool = False) -> Any:
 
 
 @contextmanager
-def _private_server(tried: list[str]) -> Iterator[URL]:
-    """Start a server of our own; PostgreSQL refuses to run as root, so root lends it another user."""
+def own_server() -> Iterator[OwnServer]:
+    """
+    Start a server that nobody else uses, in a folder and at a port of its own; it is gone at the end.
+
+    :raises NoServer: if there are no programs to start one with
+    """
     programs = _programs()
     if programs is None:
-        raise NoServer("; ".join([*tried, "and no initdb was found to start one with"]))
+        raise NoServer("no initdb was found to start a server with")
+    # PostgreSQL refuses to run as root, so root lends it another user.
     identity = someone_but_root("postgres") if os.geteuid() == 0 else {}
     with temporary_folder("lean-postgres-", identity) as folder:
-        data, log = folder / "data", folder / "log"
+        own = OwnServer(programs, folder, identity, free_port())
+        own.create()
+        own.start()
+        try:
+            yield own
+        finally:
+            own.stop()
 
-        def call(program: str, *arguments: str) -> None:
-            done = subprocess.run(
-                [str(programs / program), *arguments],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                check=False,
-                **identity,
-            )
-            if done.returncode:
-                detail = log.read_text() if log.exists() else ""
-                raise NoServer("; ".join([*tried, f"{program} failed: {done.stderr} {detail}".strip()]))
 
-        call(
-            "initdb",
-            "-D",
-            str(data),
-            *["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
-        )
-        port = free_port()
+@dataclass
+class OwnServer:
+    """A server that can be stopped and started; see :func:`own_server`."""
+
+    programs: Path
+    folder: Path
+    identity: dict[str, Any]
+    port: int
+
+    @property
+    def url(self) -> URL:
+        return URL.create(_DRIVER, username="postgres", host="127.0.0.1", port=self.port, database="postgres")
+
+    def create(self) -> None:
+        self._call("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
         options = (
-            f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} "
+            f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.folder} "
             "-c fsync=off -c max_connections=200"
         )
-        call("pg_ctl", "-D", str(data), "-l", str(log), "-o", options, "-w", "-t", "60", "start")
-        try:
-            yield URL.create(_DRIVER, username="postgres", host="127.0.0.1", port=port, database="postgres")
-        finally:
-            call("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
+        self._call("pg_ctl", "-l", str(self.folder / "log"), "-o", options, "-w", "-t", "60", "start")
+
+    def stop(self) -> None:
+        """Stop it as a crash would: what is under way is lost, what is committed is not."""
+        self._call("pg_ctl", "-m", "immediate", "-w", "stop")
+
+    def _call(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [str(self.programs / program), "-D", str(self.folder / "data"), *arguments],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            **self.identity,
+        )
+        if done.returncode:
+            log = self.folder / "log"
+            detail = log.read_text() if log.exists() else ""
+            raise NoServer(f"{program} failed: {done.stderr} {detail}".strip())
 
 
 def _programs() -> Path | None:

@@ -57,7 +57,7 @@ def main() -> int:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--backend", choices=("sqlite", "postgres"), default="postgres")
+    parser.add_argument("--backend", choices=("sqlite", "postgres", "mariadb"), default="postgres")
     parser.add_argument("--all", action="store_true", help="what is executed repeatedly breaks each time")
     parser.add_argument("--every", type=int, default=1, help="only every so many-th attack")
     parser.add_argument("--from", dest="begin", type=int, default=0, help="the first of them")

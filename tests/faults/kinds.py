@@ -1,8 +1,8 @@
 """
 What goes wrong at a statement or a commit.
 
-On PostgreSQL the server itself raises each error, so that its code, the state of the transaction and that of
-the connection are the real ones; SQLite knows few, and those are raised in its name.
+On PostgreSQL and MariaDB the server itself raises each error, so that its code, the state of the transaction
+and that of the connection are the real ones; SQLite knows few, and those are raised in its name.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Fault:
 
     :param does: raises
     :param after: at a commit, whether the database carries it out first, and only its answer is lost
-    :param ends_connection: whether nothing can be done with the connection, or the process, afterwards
+    :param ends_transaction: whether the transaction is gone with the step, or the connection, or the process
     """
 
     name: str
     does: Break
     after: bool = False
-    ends_connection: bool = False
+    ends_transaction: bool = False
 
     @property
     def kills(self) -> bool:
@@ -52,6 +52,21 @@ def _raises(code: str) -> Break:
     )
 
 
+def _signals(state: str, number: int, text: str, *, rolls_back: bool = False) -> Break:
+    """
+    Let MariaDB raise an error.
+
+    :param rolls_back: whether the whole transaction is gone with it, as after a deadlock
+    """
+
+    def signal(cursor: Any) -> None:
+        if rolls_back:
+            cursor.execute("ROLLBACK")
+        cursor.execute(f"SIGNAL SQLSTATE '{state}' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = '{text}'")
+
+    return signal
+
+
 def _asks_for_a_missing_table(cursor: Any) -> None:
     cursor.execute("SELECT 1 FROM lean_table_of_a_later_version")
 
@@ -60,14 +75,19 @@ def _loses_the_connection(cursor: Any) -> None:
     cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
+def _is_killed_by_the_server(cursor: Any) -> None:
+    cursor.execute("KILL CONNECTION_ID()")
+
+
 def _finds_the_file_locked(cursor: Any) -> None:
     raise sqlite3.OperationalError("database is locked")
 
 
-KILLED = Fault("killed", _dies, ends_connection=True)
-KILLED_AFTER = Fault("killed after it", _dies, after=True, ends_connection=True)
+KILLED = Fault("killed", _dies, ends_transaction=True)
+KILLED_AFTER = Fault("killed after it", _dies, after=True, ends_transaction=True)
 NO_TABLE = Fault("table missing", _asks_for_a_missing_table)
-LOST = Fault("connection lost", _loses_the_connection, ends_connection=True)
+LOST = Fault("connection lost", _loses_the_connection, ends_transaction=True)
+DISCONNECTED = Fault("connection lost", _is_killed_by_the_server, ends_transaction=True)
 LOCKED = Fault("database is locked", _finds_the_file_locked)
 
 AT_STATEMENTS = {
@@ -79,6 +99,13 @@ AT_STATEMENTS = {
         NO_TABLE,
         LOST,
     ),
+    "mysql": (
+        KILLED,
+        Fault("deadlock", _signals("40001", 1213, "Deadlock found", rolls_back=True), ends_transaction=True),
+        Fault("time-out", _signals("HY000", 1205, "Lock wait timeout exceeded")),
+        NO_TABLE,
+        DISCONNECTED,
+    ),
     "sqlite": (KILLED, LOCKED, NO_TABLE),
 }
 """By dialect."""
@@ -88,7 +115,13 @@ AT_COMMITS = {
         KILLED,
         KILLED_AFTER,
         LOST,
-        Fault("answer lost", _loses_the_connection, after=True, ends_connection=True),
+        Fault("answer lost", _loses_the_connection, after=True, ends_transaction=True),
+    ),
+    "mysql": (
+        KILLED,
+        KILLED_AFTER,
+        DISCONNECTED,
+        Fault("answer lost", _is_killed_by_the_server, after=True, ends_transaction=True),
     ),
     "sqlite": (KILLED, KILLED_AFTER, LOCKED),
 }
@@ -97,12 +130,3 @@ AT_COMMITS = {
 def kinds(dialect: str, *, at_commit: bool) -> tuple[Fault, ...]:
     """Return what can go wrong there."""
     return (AT_COMMITS if at_commit else AT_STATEMENTS)[dialect]
-
-
-def fault(dialect: str, name: str, *, at_commit: bool) -> Fault:
-    """
-    Return the fault with this name.
-
-    :raises KeyError: if there is none
-    """
-    return {each.name: each for each in kinds(dialect, at_commit=at_commit)}[name]

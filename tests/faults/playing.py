@@ -85,7 +85,7 @@ def _attacks_on(story: str, act: int, points: list[Point], *, every_time: bool) 
                 chosen = every_time or begins or point.commit
             else:
                 chosen = point.ours and (every_time or at in (first[point], last[point]))
-                chosen = chosen and (fault.ends_connection or not point.of_savepoint)
+                chosen = chosen and (fault.ends_transaction or not point.of_savepoint)
             if chosen:
                 yield Attack(story, act, at, fault, point)
         begins = point.commit
@@ -129,7 +129,7 @@ def _break(attack: Attack, act: Act, stage: Stage) -> None:
         return
     except (Died, Exception) as error:  # noqa: BLE001  whatever it is, Airflow may have to live with it
         settings.Session.remove()
-        if act.do in (*BY_A_SCHEDULER, *BY_A_WORKER) and not attack.fault.ends_connection:
+        if act.do in (*BY_A_SCHEDULER, *BY_A_WORKER) and not attack.fault.ends_transaction:
             stage.problems.append(f"{act} failed: {type(error).__name__}: {error}")
     if act.do in BY_A_SCHEDULER:
         stage.restart(*act.names)

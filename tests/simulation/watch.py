@@ -414,7 +414,8 @@ class Watch:
         return runs, tuple((row.target_dag_id, row.partition_key) for row in pending)
 
     def _was_put_back(self, row: Any) -> bool:
-        return self.starts_failed and datetime.fromisoformat(str(row.run_after)) < datetime.now(timezone.utc)
+        moment = datetime.fromisoformat(str(row.run_after))
+        return self.starts_failed and moment.replace(tzinfo=timezone.utc) < datetime.now(timezone.utc)
 
     def waiting(self) -> tuple[tuple[int, str, str], ...]:
         """The events that Airflow has noted for pending partition runs."""
