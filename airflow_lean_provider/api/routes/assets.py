@@ -20,6 +20,7 @@ from airflow_lean_provider.api.datamodels.partitions import (
     PublishedResponse,
 )
 from airflow_lean_provider.api.parameters import PageDep, QueryKey, QueryPattern, QueryText, problems
+from airflow_lean_provider.api.turns import IN_TURN
 from airflow_lean_provider.brake import declare, partitions
 from airflow_lean_provider.brake.errors import BadRequest
 from airflow_lean_provider.brake.partitions import AssetView, State
@@ -154,7 +155,7 @@ def get_published(
     )
 
 
-@router.post("/partitions/declare", responses=problems(400, 404, 409, 415))
+@router.post("/partitions/declare", responses=problems(400, 404, 409, 415), dependencies=[IN_TURN])
 def declare_partition(body: DeclareBody, caller: CallerDep) -> DeclaredResponse:
     """Declare bad data as good that no task is going to publish again."""
     named = body.asset_id if body.asset_id is not None else body.asset

@@ -28,6 +28,7 @@ from airflow_lean_provider.api.datamodels.cords import (
 )
 from airflow_lean_provider.api.datamodels.graph import GraphResponse
 from airflow_lean_provider.api.parameters import PageDep, QueryPattern, QueryText, moments, problems
+from airflow_lean_provider.api.turns import IN_TURN
 from airflow_lean_provider.brake import board, cords, downstream, pull, release
 from airflow_lean_provider.brake.board import CordFilter
 from airflow_lean_provider.brake.errors import BadRequest, Conflict
@@ -87,6 +88,7 @@ def preview_cord(body: PreviewBody, caller: CallerDep) -> PlanResponse:
 @router.post(
     "",
     status_code=status.HTTP_201_CREATED,
+    dependencies=[IN_TURN],
     responses=problems(400, 404, 409, 415)
     | {200: {"model": PulledResponse, "description": "The same `request_key` had pulled it before"}},
 )
@@ -192,7 +194,7 @@ def get_cord_graph(cord_id: CordId, caller: CallerDep) -> GraphResponse:
     return telling.graph(downstream.of_cord(cord_id), caller)
 
 
-@router.patch("/{cord_id}", responses=problems(400, 404, 409, 415))
+@router.patch("/{cord_id}", responses=problems(400, 404, 409, 415), dependencies=[IN_TURN])
 def patch_cord(cord_id: CordId, body: CordPatchBody, caller: CallerDep) -> CordResponse:
     """Edit the reason."""
     _view(cord_id, caller, Act.PULL)
@@ -200,7 +202,7 @@ def patch_cord(cord_id: CordId, body: CordPatchBody, caller: CallerDep) -> CordR
     return telling.cord(board.cord(cord_id), caller)
 
 
-@router.post("/{cord_id}/acknowledge", responses=problems(404, 409, 415))
+@router.post("/{cord_id}/acknowledge", responses=problems(404, 409, 415), dependencies=[IN_TURN])
 def acknowledge_cord(cord_id: CordId, body: AcknowledgeBody, caller: CallerDep) -> CordResponse:
     """Say that somebody is on it. The first one counts."""
     _view(cord_id, caller, Act.ACKNOWLEDGE)
@@ -208,7 +210,7 @@ def acknowledge_cord(cord_id: CordId, body: AcknowledgeBody, caller: CallerDep) 
     return telling.cord(board.cord(cord_id), caller)
 
 
-@router.post("/{cord_id}/raise", responses=problems(404, 409, 415))
+@router.post("/{cord_id}/raise", responses=problems(404, 409, 415), dependencies=[IN_TURN])
 def raise_cord(cord_id: CordId, body: EmptyBody, caller: CallerDep) -> RaisedResponse:
     """Let a cord that only warns hold everything."""
     _view(cord_id, caller, Act.PULL)
@@ -216,7 +218,7 @@ def raise_cord(cord_id: CordId, body: EmptyBody, caller: CallerDep) -> RaisedRes
     return RaisedResponse(**telling.cord_with(board.cord(cord_id), caller, settled=settled))
 
 
-@router.post("/{cord_id}/release", responses=problems(400, 404, 409, 415))
+@router.post("/{cord_id}/release", responses=problems(400, 404, 409, 415), dependencies=[IN_TURN])
 def release_cord(cord_id: CordId, body: ReleaseBody, caller: CallerDep) -> CordResponse:
     """End a cord, on all of its partitions or on some. `partitions_asked` counts what is still waiting."""
     _view(cord_id, caller, Act.RELEASE)
@@ -246,7 +248,7 @@ def release_cord(cord_id: CordId, body: ReleaseBody, caller: CallerDep) -> CordR
     return telling.cord(board.cord(cord_id), caller)
 
 
-@router.post("/{cord_id}/repair", responses=problems(400, 404, 409, 415))
+@router.post("/{cord_id}/repair", responses=problems(400, 404, 409, 415), dependencies=[IN_TURN])
 def repair_cord(cord_id: CordId, body: EmptyBody, caller: CallerDep) -> RepairedResponse:
     """Clear the tasks that published the bad versions; release as fixed once they have published."""
     _view(cord_id, caller, Act.RELEASE)

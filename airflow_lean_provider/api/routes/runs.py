@@ -18,6 +18,7 @@ from airflow_lean_provider.api.datamodels.runs import (
     WhyResponse,
 )
 from airflow_lean_provider.api.parameters import PageDep, QueryKey, problems
+from airflow_lean_provider.api.turns import IN_TURN
 from airflow_lean_provider.brake import holds, permits
 from airflow_lean_provider.brake.holds import HoldFilter
 from airflow_lean_provider.brake.permits import Permitted
@@ -72,7 +73,7 @@ def get_why(
     return telling.why(why(Run(dag_id, run_id), task_id), task_id, caller)
 
 
-@router.post("/runs/let-through", responses=problems(400, 404, 409, 415))
+@router.post("/runs/let-through", responses=problems(400, 404, 409, 415), dependencies=[IN_TURN])
 def let_run_through(body: LetThroughBody, caller: CallerDep) -> PermittedResponse:
     """Let one run read what is halted at this moment. What it makes of it is tainted, and made anew later."""
     caller.insist(caller.may_for_run(Act.LET_THROUGH, body.dag_id))
@@ -86,7 +87,7 @@ def let_run_through(body: LetThroughBody, caller: CallerDep) -> PermittedRespons
     )
 
 
-@router.post("/runs/approve-repair", responses=problems(400, 404, 409, 415))
+@router.post("/runs/approve-repair", responses=problems(400, 404, 409, 415), dependencies=[IN_TURN])
 def approve_repair(body: ApproveBody, caller: CallerDep) -> PermittedResponse:
     """Let a run be repaired that asks for a person first, since it sends mails or moves money."""
     caller.insist(caller.may_for_run(Act.LET_THROUGH, body.dag_id))
