@@ -42,6 +42,7 @@ CELERY_WORKERS = 2
 PACE_SECONDS = 1.0
 # Long enough for a process that was told to stop to be killed before it ends by itself.
 SLOW_TABLE, SECONDS_OF_A_SLOW_TASK = "hop_1", 6.0
+LOOK_SECONDS = 0.5
 WHOLE_SECONDS = (10.0, 30.0)
 """How long the line to a worker is whole between two cuts."""
 CUT_SECONDS = (1.0, 25.0)
@@ -124,45 +125,45 @@ def _with_celery(line: Line) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _cut_now_and_then(line: Line, play: Play) -> Iterator[None]:
-    draw = random.Random(play.seed)
+def _meanwhile(act: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Let another thread act until the block is left; it is told by the event."""
     over = threading.Event()
+    acting = threading.Thread(target=act, args=(over,))
+    acting.start()
+    try:
+        yield
+    finally:
+        over.set()
+        acting.join()
 
-    def cut() -> None:
+
+def _cut_now_and_then(line: Line, play: Play) -> AbstractContextManager[None]:
+    draw = random.Random(play.seed)
+
+    def cut(over: threading.Event) -> None:
         while not over.wait(draw.uniform(*WHOLE_SECONDS)):
             seconds = draw.uniform(*CUT_SECONDS)
             play.tell(f"a worker is cut off for {seconds:.1f} s")
             with line.cut():
                 over.wait(seconds)
 
-    cutting = threading.Thread(target=cut)
-    cutting.start()
-    try:
-        yield
-    finally:
-        over.set()
-        cutting.join()
+    return _meanwhile(cut)
 
 
 @contextmanager
 def _bar(play: Play, pulls: int) -> Iterator[None]:
     """Show how many cords were pulled."""
     columns = TextColumn("cords"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    over = threading.Event()
     with Progress(*columns) as progress:
         task = progress.add_task("cords", total=pulls)
 
-        def look() -> None:
-            while not over.wait(0.5):
+        def look(over: threading.Event) -> None:
+            while not over.wait(LOOK_SECONDS):
                 progress.update(task, completed=len(play.pulls))
 
-        looking = threading.Thread(target=look)
-        looking.start()
-        try:
+        with _meanwhile(look):
             yield
-        finally:
-            over.set()
-            looking.join()
+        progress.update(task, completed=len(play.pulls))
 
 
 def main() -> int:
