@@ -2,9 +2,9 @@
 How many acts an api-server's process carries out at a time.
 
 The brake's acts take one another's turns (``store.transactions.lock_switch``). Whoever waits in the database
-has a thread and one of the process's few connections meanwhile, which a task's end may need while the act
-whose turn it is waits for that task: with more acts than connections everything stood still until a
-connection timed out. Here they wait without either.
+has a thread and one of the process's few connections meanwhile. Airflow asks for one on the event loop, to
+look whether a token was revoked: with none left the whole process stood still, and with it the request that
+held the row for which the act whose turn it was waited. Here they wait without either.
 """
 
 from __future__ import annotations
