@@ -12,7 +12,7 @@ N ?= 100
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv ui wheel test prove simulate mutants lint format openapi bench demo clean
+.PHONY: help venv ui wheel test prove faults simulate mutants lint format openapi bench demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ simulate: venv ## play N random histories and judge them (N=100; ARGS="--interle
 
 prove: venv ## many cords at once in a real Airflow, for up to an hour (ARGS="--database mariadb", "--executor celery")
 	$(BIN)/python -m tests.prove $(ARGS)
+
+faults: venv ## break every step towards the database, for hours (ARGS="--every 20", "--backend mariadb")
+	$(BIN)/python -m tests.faults $(ARGS)
 
 mutants: venv ## break the product in many ways, and see the simulation complain (ARGS="NAME..." for some)
 	$(BIN)/python -m tests.simulation.mutation $(ARGS)

@@ -2,10 +2,10 @@
 The whole test suite, as ``make test`` runs it: ``python -m tests.run [PYTEST ARGUMENT]...``.
 
 Contract and integration tests on PostgreSQL, and on SQLite and MariaDB those that may differ there; system
-tests on the servers, the simulation on PostgreSQL; unit tests here, and from the built wheel on every other
-supported interpreter of this machine. The parts that pytest cannot divide run beside one another, and each
-line says of which part it is. What could not run is said at the end; with ``CI=true``, a missing server is a
-failure.
+tests on the servers, the simulation and its faults on PostgreSQL; unit tests here, and from the built wheel
+on every other supported interpreter of this machine. The parts that pytest cannot divide run beside one
+another, and each line says of which part it is. What could not run is said at the end; with ``CI=true``, a
+missing server is a failure.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ WHERE_DATABASES_DIFFER = (
         for what in (
             *("mariadb", "metadata_db_fixtures", "migrations", "keys", "racing", "failsafe", "holding"),
             *("stopping", "absorbing", "repairing", "switch", "scopes", "unpartitioned", "children"),
-            *("doctor", "statements", "api_cords", "api_hostile"),
+            *("doctor", "statements", "api_cords", "api_hostile", "killed"),
         )
     ),
 )
 """Locks, collations, statements and the times of rows; the rules are the same on every database."""
 PARALLEL_PARTS = {"postgres": ALL_OF_IT, "mariadb": WHERE_DATABASES_DIFFER}
 OTHER_PARTS = {
-    "postgres": {"system tests": "tests/system", "simulation": "tests/simulation"},
+    "postgres": {"system tests": "tests/system", "simulation": "tests/simulation", "faults": "tests/faults"},
     "mariadb": {"system tests": "tests/system"},
 }
 """One process of pytest each, the longest first: Airflow has many of its own, or a change in it lasts."""
