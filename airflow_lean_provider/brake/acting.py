@@ -244,6 +244,7 @@ def _hold(plan: RunPlan, dag_run: Any, scene: Scene, trail: list[Entry], session
             causes=[],
             saw=[],
             consumed=[],
+            paid=[],
         )
         session.add(affected)
         scene.affected[plan.run] = affected

@@ -9,6 +9,7 @@ from sqlalchemy import delete, select, tuple_
 from airflow_lean_provider.airflow_internals import holding
 from airflow_lean_provider.airflow_internals.giving_back import give_back
 from airflow_lean_provider.airflow_internals.statements import chunks
+from airflow_lean_provider.rules.debts import payments
 from airflow_lean_provider.rules.facts import Origin, Outcome, Partition
 from airflow_lean_provider.rules.plan import Label
 from airflow_lean_provider.rules.versions import current, version_of_event
@@ -135,6 +136,7 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
     :param acted: the runs that were changed in this step: events are absorbed into them anew from now on
     """
     last_bad = _last_bad_reads(plan, scene)
+    paid = payments(scene.facts, plan.judgement)
     done: list[Run] = []
     for run in scene.affected.keys() - plan.runs.keys():
         session.delete(scene.affected[run])
@@ -154,6 +156,7 @@ def note_affected(plan: Plan, scene: Scene, acted: Collection[Run], *, session: 
             row.causes = causes_to_json(run_plan.causes)
         row.saw = _saw(plan, run, run_plan)
         row.consumed = [list(p) for p in sorted(known.consumed | _inherited(plan, known), key=str)]
+        row.paid = sorted([*e.task[1:], e.started.isoformat()] for e in paid[run])
         row.absorbs = (
             known.origin is Origin.ASSETS and not known.shape.advisory and _reads_again(plan, run_plan, known)
         )

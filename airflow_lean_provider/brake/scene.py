@@ -20,6 +20,7 @@ from airflow_lean_provider.rules.badness import Judgement, judge
 from airflow_lean_provider.rules.facts import (
     Cause,
     DagShape,
+    Ending,
     Execution,
     Facts,
     HalfWritten,
@@ -513,7 +514,18 @@ def _run_facts(
         parent=collected.parents.get(known.run),
         created=known.created_at,
         marked=_marked(states, shape, collected),
+        paid=_paid_by_the_gone(affected, collected.known) if affected else frozenset(),
     )
+
+
+def _paid_by_the_gone(row: AffectedRun, known: Mapping[Run, KnownRun]) -> frozenset[Execution]:
+    """Return what is kept of what runs of its key have paid that somebody has deleted since."""
+    found = set()
+    for run_id, task_id, map_index, started in row.paid:
+        run, moment = Run(row.dag_id, run_id), datetime.fromisoformat(started)
+        if run not in known or known[run].created_at > moment:
+            found.add(Execution(Try(Task(*run, task_id, map_index), 0), moment, moment, Ending.SUCCESS))
+    return frozenset(found)
 
 
 def _marked(states: Mapping[Task, TaskState], shape: DagShape, collected: _Collected) -> dict[Task, datetime]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from airflow_lean_provider.rules.absence import had_nothing_to_read, not_forgiven, reads_only_absent
 from airflow_lean_provider.rules.badness import Judgement, ended_of_itself
@@ -20,6 +21,9 @@ from airflow_lean_provider.rules.facts import (
     TaskState,
 )
 from airflow_lean_provider.rules.starts import bad_reads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Group = tuple[str, str]
 Instance = tuple[str, int]
@@ -54,6 +58,33 @@ def accounts(facts: Facts, judgement: Judgement) -> dict[Group, Account]:
     return _Books(facts, judgement).all()
 
 
+def payments(facts: Facts, judgement: Judgement) -> dict[Run, frozenset[Execution]]:
+    """Return, by run, what the others of its key have last run on good data: who has paid may be deleted."""
+    good = [e for e in facts.executions if _ended_well(e) and e.attempt not in judgement.seen]
+    last: dict[Group, dict[Instance, Execution]] = defaultdict(dict)
+    for group, execution in _by_group(facts, good):
+        last[group][execution.task.task_id, execution.task.map_index] = execution
+    return {
+        run: frozenset(e for e in last[known.group].values() if e.task.run != run)
+        for run, known in facts.runs.items()
+    }
+
+
+def latest_of_groups(facts: Facts) -> dict[tuple[Group, Instance], Execution]:
+    """Return the last try of each task instance, whichever run of its group has run it."""
+    return {
+        (group, (execution.task.task_id, execution.task.map_index)): execution
+        for group, execution in _by_group(facts, facts.executions)
+    }
+
+
+def _by_group(facts: Facts, executions: Iterable[Execution]) -> list[tuple[Group, Execution]]:
+    """Return the executions, and those of the runs that are gone, in the order in which they started."""
+    found = {(facts.runs[e.task.run].group, e) for e in executions if e.task.run in facts.runs}
+    found |= {(known.group, e) for known in facts.runs.values() for e in known.paid}
+    return sorted(found, key=lambda each: (each[1].started, each[1].attempt))
+
+
 class _Books:
     """The accounts, each made once: one of a child run asks for that of the run that triggered it."""
 
@@ -66,6 +97,9 @@ class _Books:
         self._executions: dict[Run, list[Execution]] = defaultdict(list)
         for execution in sorted(facts.executions, key=lambda e: (e.started, e.attempt)):
             self._executions[execution.task.run].append(execution)
+        self._in_group: dict[Group, list[Execution]] = defaultdict(list)
+        for group, execution in _by_group(facts, facts.executions):
+            self._in_group[group].append(execution)
         self._made: dict[Group, Account] = {}
 
     def all(self) -> dict[Group, Account]:
@@ -83,10 +117,7 @@ class _Books:
         facts, judgement = self._facts, self._judgement
         orphans = {m.run for m in self._groups[group] if self._is_superseded_child(m)}
         members = [m for m in self._groups[group] if m.run not in orphans]
-        in_group = sorted(
-            (e for m in self._groups[group] for e in self._executions.get(m.run, ())),
-            key=lambda e: (e.started, e.attempt),
-        )
+        in_group = self._in_group.get(group, [])
         live = {
             (t.task_id, t.map_index)
             for m in members
@@ -162,8 +193,8 @@ class _Books:
 
     def _counts(self, execution: Execution, orphans: set[Run]) -> bool:
         """What is marked or gone owes nothing, nor does a run whose triggering task runs again."""
-        run = self._facts.runs[execution.task.run]
-        return run.run not in orphans and _may_run_again(execution.task, run)
+        run = self._facts.runs.get(execution.task.run)
+        return run is not None and run.run not in orphans and _may_run_again(execution.task, run)
 
     def _is_superseded_child(self, run: RunFacts) -> bool:
         """D5: the task that triggered the run owes, was killed and will run again, or has run again since."""

@@ -224,6 +224,7 @@ class RunFacts:
     :param created: when the run came into being, None if that is not known
     :param marked: the task instances whose state a person has set, since when, with what can run no more for
         that: they owe nothing and pay for nothing
+    :param paid: what runs of its key that are gone had run on good data: the last try of each task instance
     """
 
     run: Run
@@ -242,6 +243,7 @@ class RunFacts:
     parent: Task | None = None
     created: datetime | None = None
     marked: Mapping[Task, datetime] = field(default_factory=dict)
+    paid: frozenset[Execution] = frozenset()
 
     @property
     def group(self) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_lean_provider.rules.absence import had_nothing_to_read, not_forgiven, reads_only_absent
 from airflow_lean_provider.rules.badness import Judgement, ended_of_itself, judge
-from airflow_lean_provider.rules.debts import Account, Group, accounts
+from airflow_lean_provider.rules.debts import Account, Group, accounts, latest_of_groups
 from airflow_lean_provider.rules.facts import (
     Cause,
     Ending,
@@ -408,11 +408,7 @@ def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
     or running, or an old process of it may be alive; not for one that has ended and that its Dag has no more.
     """
     published_by = {p.task for p in facts.publications if p.partition == partition}
-    last: dict[tuple[Group, str, int], Execution] = {}
-    for execution in sorted(facts.executions, key=lambda e: (e.started, e.attempt)):
-        task = execution.task
-        if task.run in facts.runs:
-            last[facts.runs[task.run].group, task.task_id, task.map_index] = execution
+    last = latest_of_groups(facts)
     waiting = []
     for run in facts.runs.values():
         account = plan.accounts[run.group]
@@ -423,9 +419,10 @@ def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
             if task not in published_by and partition not in run.outlets(task.task_id):
                 continue
             owes = (task.task_id, task.map_index) in account.owed and run.run in account.owing_runs
-            latest = last.get((run.group, task.task_id, task.map_index))
+            latest = last.get((run.group, (task.task_id, task.map_index)))
             tainted = (
                 latest is not None
+                and latest.attempt in plan.judgement.seen
                 and latest.task not in run.marked
                 and not reads_only_absent(plan.judgement, facts.runs[latest.task.run], task.task_id)
                 and any(

@@ -205,6 +205,7 @@ class AffectedRun(Base):
     :param run_after: the run's own ``run_after`` while the brake holds the run, else None
     :param was: its state and times while the brake holds the run or a task of it: what ``disable`` restores
     :param waits_since: events are absorbed into the run until one of its tasks starts after this
+    :param paid: what other runs of its key have last run on good data, as ``[run, task, map index, start]``
     """
 
     __tablename__ = "lean_affected_run"
@@ -223,6 +224,7 @@ class AffectedRun(Base):
     was: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     since: Mapped[datetime] = mapped_column(UtcDateTime, nullable=False)
     waits_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    paid: Mapped[list[Any]] = mapped_column(JSON, nullable=False, default=list)
 
 
 class ParkedTask(Base):

@@ -310,6 +310,22 @@ def test_a_run_that_a_person_marks_while_it_is_held(chain: World, state: str) ->
     assert of_cords() == []
 
 
+def test_who_has_paid_has_paid_though_its_run_is_deleted(world: World) -> None:
+    world.add(producer("ingest", ORDERS), consumer("cleaning", ORDERS, CLEAN))
+    world.publish("ingest", "p1", "p2")
+    world.play()
+    cord = world.pull("orders", "p1", "p2")
+    payer = world.trigger("cleaning", "p1")
+    world.play()
+    world.publish("ingest", "p1")
+    world.release(cord, "fixed", keys=("p1",))
+    assert world.play() == {("cleaning.work", "p1"): 1}
+    with world._session() as session:
+        session.delete(session.scalars(select(DagRun).filter_by(run_id=payer)).one())
+    assert world.play() == {}
+    assert world.release(world.pull("clean", "p1"), "fixed").waiting == ()
+
+
 def test_a_held_run_of_a_dag_that_disappears_stays_held(world: World) -> None:
     """Airflow forgets what such a Dag is scheduled on; its file may be back in a minute."""
     dags = [producer("ingest", ORDERS), consumer("cleaning", ORDERS, CLEAN)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
 from airflow_lean_provider.rules.badness import Judgement, judge
+from airflow_lean_provider.rules.debts import payments
 from airflow_lean_provider.rules.facts import (
     Cause,
     DagShape,
@@ -157,6 +158,15 @@ class World:
         """The task has the partition as an inlet."""
         of_runs = self.inlets.setdefault(self.part(asset, key), {})
         of_runs[run] = of_runs.get(run, frozenset()) | {task_id}
+
+    def deletes(self, run: Run) -> None:
+        """A person deletes the run; what it has paid is kept."""
+        kept = payments(self.facts(), self.judged())
+        del self.runs[run]
+        self.executions = {a: e for a, e in self.executions.items() if a.task.run != run}
+        for other in self.runs:
+            gone = (e for e in kept[other] if e.task.run == run)
+            self.of_run(other, paid=frozenset(replace(e, attempt=Try(e.task, 0)) for e in gone))
 
     def lets_through(self, run: Run) -> None:
         """A person lets the run read what is bad now."""

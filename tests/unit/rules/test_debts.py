@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_lean_provider.rules.facts import Ending, Origin, Run, TaskState
-from airflow_lean_provider.rules.plan import Label
+from airflow_lean_provider.rules.plan import Label, waits_for
 from tests.unit.rules.story import FALSE_ALARM, FIXED, WITHDRAWN, World, minute
 
 
@@ -280,6 +280,26 @@ class TestWhenItIsPaid:
         assert world.payer(run) == again
         world.executes(again, start=6, end=7)
         assert world.owed(run) == set()
+
+    def test_by_a_run_that_is_deleted_then(self, world: World) -> None:
+        """Who has paid has paid: also for what was absorbed, and for who publishes the same."""
+        run = tainted(world)
+        world.releases(world.pulls("raw", at=4), FIXED, at=5)
+        world.absorbs(run, at=5.5)
+        again = world.run("clean")
+        world.executes(again, start=6, end=7)
+        world.deletes(again)
+        assert world.owed(run) == set()
+        assert waits_for(world.facts(), world.plan(), world.part("clean")) == []
+
+    def test_by_no_run_that_had_seen_something_bad_when_it_was_deleted(self, world: World) -> None:
+        run = tainted(world)
+        cord = world.pulls("raw", at=4)
+        again = world.run("clean")
+        world.executes(again, start=4.5, end=4.7)
+        world.releases(cord, FIXED, at=5)
+        world.deletes(again)
+        assert world.owed(run) == {"make"}
 
     def test_not_by_a_run_of_another_key(self, world: World) -> None:
         """A debt of (Dag, key, task instance)."""

@@ -196,6 +196,7 @@ def upgrade() -> None:
         sa.Column("was", sa.JSON(), nullable=True),
         sa.Column("since", UtcDateTime(), nullable=False),
         sa.Column("waits_since", UtcDateTime(), nullable=True),
+        sa.Column("paid", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("dag_id", "run_id", name="pk_lean_affected_run"),
     )
     op.create_index(
