@@ -405,7 +405,8 @@ def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
     Return what keeps a release as fixed from taking effect.
 
     It waits while a task that publishes the partition is tainted, owes, is stopped, cleared, queued, retrying
-    or running, or an old process of it may be alive; not for one that has ended and that its Dag has no more.
+    or running, or an old process of it may be alive; not for one that has ended and that its Dag has no more,
+    nor for one that ends as skipped once nothing holds its run, since another run does its work.
     """
     published_by = {p.task for p in facts.publications if p.partition == partition}
     last = latest_of_groups(facts)
@@ -430,6 +431,14 @@ def waits_for(facts: Facts, plan: Plan, partition: Partition) -> list[Task]:
                     for c in not_forgiven(plan.judgement, facts.runs[latest.task.run], latest)
                 )
             )
-            if not (run.over or state.finished) or owes or tainted or alive(facts, task):
+            if _is_to_run(run, state, account) or owes or tainted or alive(facts, task):
                 waiting.append(task)
     return sorted(waiting)
+
+
+def _is_to_run(run: RunFacts, state: TaskState, account: Account) -> bool:
+    """Tell whether the task instance runs, or will; in a superseded run, what has not begun is skipped."""
+    if run.over or state.finished:
+        return False
+    is_kept = run.kept_back and state in (TaskState.WAITING, TaskState.PARKED)
+    return not (is_kept and run.run in account.superseded)

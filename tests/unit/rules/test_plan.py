@@ -304,6 +304,18 @@ class TestWhatAReleaseWaitsFor:
         world.is_now(world.task(run), state)
         assert self.waits(world) == {("clean", "make")}
 
+    def test_not_for_a_run_that_is_superseded(self, world: World) -> None:
+        """It ends as skipped once nothing holds it: what checks the data in it waits for this release."""
+        world.dag("checked", reads="raw", tasks={"make": "", "check": "make"}, writes={"make": "checked"})
+        world.executes(world.run("checked"), start=2, end=3)
+        cord = world.pulls("checked", at=4)
+        by_hand = world.run("checked", origin=Origin.PERSON)
+        world.of_run(by_hand, held=True)
+        assert Label.SUPERSEDED in world.labels(by_hand)
+        assert waits_for(world.facts(), world.plan(), world.part("checked")) == []
+        world.releases(cord, FIXED, at=5)
+        assert world.plan_of(by_hand).skip
+
     def test_for_an_old_process(self, world: World) -> None:
         """Its run was superseded and ended as skipped at once: what it still writes would spoil the data."""
         run = world.run("clean", origin=Origin.PERSON)
