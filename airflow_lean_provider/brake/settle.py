@@ -26,6 +26,7 @@ from airflow_lean_provider.brake.clocks import start_clocks, stop_clocks
 from airflow_lean_provider.brake.scene import Scene, look
 from airflow_lean_provider.rules.facts import Ending, Outcome, Partition, Run, Task, TaskState
 from airflow_lean_provider.rules.plan import Label, Plan, decide, waits_for
+from airflow_lean_provider.rules.versions import is_named_by_pull
 from airflow_lean_provider.store.clock import now
 from airflow_lean_provider.store.models import AffectedRun, Cord, CordPartition, CordScope
 from airflow_lean_provider.store.transactions import in_transaction, lock_switch
@@ -208,10 +209,7 @@ def release_waits_for(row: CordPartition, scene: Scene, plan: Plan) -> Awaits | 
     if tasks:
         states = {scene.facts.runs[t.run].tasks[t].value for t in tasks}
         return Awaits(f"{len(tasks)} task(s) that publish it ({', '.join(sorted(states))})", tuple(tasks))
-    if row.after_publication and not any(
-        v.complete and row.asked_at is not None and v.at > row.asked_at
-        for v in plan.judgement.versions.get(partition, ())
-    ):
+    if row.after_publication and not _is_published_again(row, partition, scene, plan):
         failed = sorted(
             t
             for run in scene.facts.runs.values()
@@ -220,6 +218,18 @@ def release_waits_for(row: CordPartition, scene: Scene, plan: Plan) -> Awaits | 
         )
         return Awaits("its next publication" + ("; failed" if failed else ""), tuple(failed))
     return None
+
+
+def _is_published_again(row: CordPartition, partition: Partition, scene: Scene, plan: Plan) -> bool:
+    """Tell whether it was since that was asked, and not by the rest of what the pull had named."""
+    halts = [h for h in scene.facts.halts if (h.cord, h.partition) == (row.cord_id, partition)]
+    return any(
+        v.complete
+        and row.asked_at is not None
+        and v.at > row.asked_at
+        and not any(is_named_by_pull(v, halt) for halt in halts)
+        for v in plan.judgement.versions.get(partition, ())
+    )
 
 
 def _close(plan: Plan, scene: Scene, session: Session) -> None:

@@ -33,6 +33,7 @@ from airflow_lean_provider.rules.versions import (
     Version,
     all_versions,
     current,
+    is_named_by_pull,
     partial_ones,
     visible_until,
 )
@@ -187,12 +188,12 @@ def named_versions(halt: Halt, versions: Iterable[Version]) -> list[Version]:
     """
     if halt.outcome is Outcome.FALSE_ALARM:
         return []
-    pulled = [v for v in versions if v.id in halt.named]
+    pulled = [v for v in versions if is_named_by_pull(v, halt)]
     since = [
         v
         for v in versions
         if v.complete
-        and v.id not in halt.named
+        and not is_named_by_pull(v, halt)
         and v.at > halt.opened
         and (halt.ended is None or v.at <= halt.ended)
         and not v.id.startswith(AS_IT_STANDS)

@@ -35,6 +35,7 @@ class Version:
     :param at: when it was complete or, if it is half-written, when its writer was killed
     :param run: None if no run wrote it
     :param contributors: the successful tries that wrote it
+    :param parts: the ids of what could be seen of it before it was complete; of none that was written anew
     """
 
     id: str
@@ -44,6 +45,7 @@ class Version:
     complete: bool = True
     run: Run | None = None
     contributors: frozenset[Try] = frozenset()
+    parts: frozenset[str] = frozenset()
 
     @property
     def partial(self) -> bool:
@@ -64,6 +66,10 @@ def events_of(versions: Iterable[str]) -> set[int]:
     """Return the asset events that completed those of the versions that one did."""
     kinds = (version.partition(":") for version in versions)
     return {int(number) for kind, _, number in kinds if kind in ("event", "part")}
+
+
+def _version_of_part(publication: Publication) -> str:
+    return f"part:{publication.id}"
 
 
 def _version_of_half(half: HalfWritten) -> str:
@@ -132,6 +138,12 @@ def current(versions: Sequence[Version]) -> Version | None:
     return next((v for v in reversed(versions) if not v.partial), None)
 
 
+def is_named_by_pull(version: Version, halt: Halt) -> bool:
+    """Tell whether the pull named it, or what could be seen of it then if it was whole by the cord's end."""
+    was_open = halt.ended is None or version.at <= halt.ended
+    return version.id in halt.named or (was_open and not version.parts.isdisjoint(halt.named))
+
+
 def partial_ones(versions: Sequence[Version]) -> list[Version]:
     """Return the versions that can be seen although not all of their task instances have published yet."""
     return [v for v in versions if v.partial and visible_until(v, versions) is None]
@@ -162,7 +174,7 @@ def _written_under_other_keys(half: HalfWritten, facts: Facts) -> list[Version]:
 
 def _as_it_stands(halt: Halt, ended: datetime, versions: Sequence[Version]) -> list[Version]:
     """Nothing is newer than what the pull named, yet a person says that it is fixed: they did so in place."""
-    named = max((v.at for v in versions if v.id in halt.named), default=halt.opened)
+    named = max((v.at for v in versions if is_named_by_pull(v, halt)), default=halt.opened)
     if any(v.complete and named < v.at <= ended for v in versions):
         return []
     partition = halt.partition
@@ -229,9 +241,25 @@ def _versions_of_run(
                 at=at,
                 run=run,
                 contributors=included,
+                parts=_parts(publications, executions, versions[-1].at if versions else None, at, included),
             )
         )
     return versions + _partial_versions(run, partition, publications, executions, versions)
+
+
+def _parts(
+    publications: Sequence[Publication],
+    executions: Mapping[Task, Sequence[Execution]],
+    after: datetime | None,
+    until: datetime,
+    included: frozenset[Try],
+) -> frozenset[str]:
+    """Return what could be seen of a version before it was complete; nothing if some was written anew."""
+    found = [p for p in publications if (after is None or after < p.at) and p.at <= until]
+    emitters = [p.task and _last_started(executions.get(p.task, ()), p.at) for p in found]
+    if any(e is None or e.attempt not in included for e in emitters):
+        return frozenset()
+    return frozenset(map(_version_of_part, found))
 
 
 def _partial_versions(
@@ -249,7 +277,7 @@ def _partial_versions(
         if emitter is None or emitter.attempt in included:
             continue
         found[emitter.attempt] = Version(
-            f"part:{publication.id}",
+            _version_of_part(publication),
             partition,
             began=emitter.started,
             at=publication.at,

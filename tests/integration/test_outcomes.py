@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from airflow.sdk import DAG, PartitionedAssetTimetable
+from airflow.sdk import DAG, PartitionedAssetTimetable, PartitionedAtRuntime
 from sqlalchemy import select
 
 from airflow_lean_provider.brake.errors import BadRequest
@@ -433,8 +433,6 @@ def test_a_release_stays_pending_while_the_producer_fails(chain: World) -> None:
 
 def test_three_instances_publish_one_partition(world: World) -> None:
     """The release waits until all three have published again, not for the first."""
-    from airflow.sdk import DAG, PartitionedAtRuntime
-
     with DAG("ingest", schedule=PartitionedAtRuntime()) as ingest:
         Step.partial(task_id="load", outlets=[ORDERS]).expand(value=[1, 2, 3])
     world.add(ingest, consumer("cleaning", ORDERS, CLEAN))
@@ -453,6 +451,27 @@ def test_three_instances_publish_one_partition(world: World) -> None:
     assert world.halted() == set()
     assert len(world.runs("cleaning", "p1")) == before
     assert world.pending() == []
+
+
+def test_the_rest_of_what_was_pulled_is_no_new_publication(world: World) -> None:
+    """One of two instances has published when the cord is pulled, the other does then: it is one version."""
+    with DAG("ingest", schedule=PartitionedAtRuntime()) as ingest:
+        Step.partial(task_id="load", outlets=[ORDERS]).expand(value=[1, 2])
+    world.add(ingest, consumer("cleaning", ORDERS, CLEAN))
+    run_id = world.trigger("ingest", "p1")
+    world.tick()
+    first, second = (world.take("ingest", run_id, "load", number) for number in range(2))
+    assert world.run(second) == 200
+    assert world.work(first)
+    assert world.play(but=["ingest"]) == {("cleaning.work", "p1"): 1}
+    cord = world.pull("orders", "p1")
+    world.release(cord, "fixed", on_publication=True)
+    assert world.succeed(second) == 204
+    assert world.play() == {}
+    assert world.halted() == {("orders", "p1"), ("clean", "p1")}
+    world.publish_from_outside("orders", "p1")
+    assert world.play() == {("cleaning.work", "p1"): 1}
+    assert world.halted() == set()
 
 
 def test_what_was_never_published_is_nothing_else_to_read(world: World) -> None:

@@ -441,7 +441,8 @@ class Facts:
             cord.cover(each)
         cord.pulled_on = {partition: self.current(partition) for partition in cord.partitions}
         cord.named = {version for version in cord.pulled_on.values() if version is not None}
-        cord.named |= {version for each in cord.partitions for version in self.partial(each)}
+        cord.begun = frozenset(version for each in cord.partitions for version in self.partial(each))
+        cord.named |= cord.begun
         if event.since is not None or event.until is not None:
             self._name_those_between(cord, event)
         self._looked[event.cord] = cord
@@ -490,7 +491,8 @@ class Facts:
         if outcome == "fixed":
             last, pulled_on = self.last_complete(partition), cord.pulled_on.get(partition)
             newest_named = (pulled_on.last_write or 0) if pulled_on is not None else cord.looked
-            if last is not None and last is not pulled_on and (last.complete or 0) > newest_named:
+            is_newer = last is not None and last is not pulled_on and (last.complete or 0) > newest_named
+            if last is not None and is_newer and last not in cord.begun:
                 cord.named.discard(last)
             else:
                 self.vouch_for(partition, known_bad)

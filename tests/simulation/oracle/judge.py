@@ -507,7 +507,7 @@ class Judge:
             made_it = last is not None and execution in last.contributors
             if (
                 execution.ended is None
-                or task in waiting
+                or (task in waiting and owed.payer(task.run) is None)
                 or (made_it and (task in owed.tainted or task in owed.owing))
             ):
                 self.complain(

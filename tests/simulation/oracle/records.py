@@ -98,6 +98,7 @@ class Cord:
     :param returned: whether its pull (or what raised it to ``stop``) has returned: only then it is a promise
     :param pulled_on: the version of each partition that the pull itself named, None if there was none
     :param named: all versions that it names, with those that were completed while its root halt was open
+    :param begun: what the pull itself named before it was complete: that version is bad when it is
     :param outcomes: how it ended, by partition
     :param ended: and when
     :param scope: what comes under it when it is published
@@ -112,6 +113,7 @@ class Cord:
     returned: bool = False
     pulled_on: dict[PartitionId, Version | None] = field(default_factory=dict)
     named: set[Version] = field(default_factory=set)
+    begun: frozenset[Version] = frozenset()
     outcomes: dict[PartitionId, str] = field(default_factory=dict)
     ended: dict[PartitionId, int] = field(default_factory=dict)
 
@@ -124,6 +126,10 @@ class Cord:
         scope = self.scope
         if scope is not None and scope.asset == partition.asset and scope.covers(partition.key):
             self.partitions |= {partition}
+
+    def is_finished_since(self, partition: PartitionId, moment: int) -> bool:
+        """What the pull had named half of is complete, and may be all that was published since."""
+        return any(each.partition == partition and (each.complete or 0) > moment for each in self.begun)
 
     def is_open_on(self, partition: PartitionId) -> bool:
         return self.stops and self.is_pulled_on(partition)

@@ -219,7 +219,10 @@ class AtRest:
         for (cord, partition), asked in self.judge.asked.items() if self.facts.promises else ():
             if asked.outcome == "fixed" and self.publishers_to_wait_for(partition, asked.at):
                 continue
-            if asked.again and not self.facts.is_written_since(partition, asked.at):
+            if asked.again and (
+                not self.facts.is_written_since(partition, asked.at)
+                or self.facts.cords[cord].is_finished_since(partition, asked.at)
+            ):
                 continue
             self.judge.complain(
                 "Release: it takes effect when nothing is left to wait for",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_lean_provider.rules.facts import Origin, Run, Severity, TaskState
+from airflow_lean_provider.rules.versions import all_versions
 from tests.unit.rules.story import FALSE_ALARM, FIXED, WITHDRAWN, World
 
 
@@ -439,6 +440,43 @@ class TestHalfPublished:
         world.executes(run, start=7, end=8, index=1)
         assert not world.is_bad("clean")
         assert world.owed(reader) == {"make"}
+
+
+class TestSeenBeforeItWasWhole:
+    """A pull names what has been published by the first of two instances; then the second publishes."""
+
+    @pytest.fixture
+    def world(self) -> World:
+        world = World()
+        world.dag("clean", reads="raw")
+        world.dag("report", reads="clean")
+        self.run = world.run("clean", mapped={"make": 2})
+        world.executes(self.run, start=2, end=3, index=0)
+        self.reader = world.run("report")
+        world.executes(self.reader, start=3.2, end=3.5)
+        parts = [v.id for v in all_versions(world.facts())[world.part("clean")]]
+        self.cord = world.pulls("clean", at=4, naming=parts)
+        return world
+
+    def test_it_is_named_when_it_is_whole(self, world: World) -> None:
+        """It is that version: `fixed` says that the data is good as it stands then."""
+        world.executes(self.run, start=2, end=5, index=1)
+        world.releases(self.cord, FIXED, at=6)
+        assert not world.is_bad("clean")
+        assert world.owed(self.reader) == {"make"}
+
+    def test_not_if_it_is_written_anew(self, world: World) -> None:
+        """A re-run makes another version, which `fixed` takes back."""
+        world.executes(self.run, start=4.2, end=4.5, index=0)
+        written = world.executes(self.run, start=2, end=5, index=1)
+        world.releases(self.cord, FIXED, at=6)
+        assert world.versions("clean")[-1].id == written
+        assert written not in world.judged().bad
+
+    def test_not_if_it_was_called_good_before_it_was_whole(self, world: World) -> None:
+        world.releases(self.cord, FIXED, at=4.5)
+        world.executes(self.run, start=2, end=5, index=1)
+        assert not world.is_bad("clean")
 
 
 class TestAsItStands:

@@ -633,7 +633,40 @@ def test_both_publishers_are_waited_for():
     assert len(story.complaints()) == 1
 
 
+def test_a_release_waits_for_nobody_who_will_be_skipped():
+    """What a superseded run has still to publish it never will (docs/decisions/0003, 66)."""
+    tasks = (TaskSpec("first", outlets=("clean",)), TaskSpec("second", after=("first",)))
+    story = Story(DagSpec("clean", Kind.PARTITIONED, tasks, sources=(Source("raw"),)))
+    by_hand = story.run("clean")
+    story.works(by_hand, CLEAN)
+    story.works(by_hand, task="second")
+    story.works(story.run("clean", KEY, story.arrives("raw")), CLEAN)
+    cord = story.pulls(CLEAN)
+    story.clears(story.task(by_hand, "first"), story.task(by_hand, "second"))
+    story.releases(cord)
+    assert not any("was still to publish it" in each for each in story.complaints())
+
+
 # What a pull knows
+
+
+def test_what_a_pull_names_before_it_is_whole_stays_named_when_it_is():
+    """`fixed` says that the data is good as it stands (docs/decisions/0003, 65)."""
+    tasks = (TaskSpec("work", outlets=("clean",), mapped=2),)
+    story = Story(
+        DagSpec("clean", Kind.MANUAL, tasks),
+        consumer("report", "clean", outlets=("report",)),
+        consumer("mail", "report"),
+    )
+    run = story.run("clean")
+    other = story.starts(run, index=1)
+    report = story.run("report", KEY, story.works(run, CLEAN, index=0))
+    mail = story.run("mail", KEY, story.works(report, REPORT))
+    cord = story.pulls(CLEAN)
+    story.publishes(other, CLEAN)
+    story.releases(cord)
+    story.starts(mail)
+    assert "reads report[2026-06-14T05:00:00] (derived)" in story.complaints()[0]
 
 
 @pytest.mark.parametrize(("looks", "owes"), [("before", True), ("after", False)])
