@@ -7,6 +7,9 @@ from urllib.parse import quote
 
 import httpx
 
+PATIENCE_SECONDS = 300.0
+"""How long an answer may take on a machine that is busy with other things."""
+
 
 class AirflowRest:
     """
@@ -16,7 +19,7 @@ class AirflowRest:
     """
 
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=60)
+        self._client = httpx.Client(base_url=url, timeout=PATIENCE_SECONDS)
         self._asset_ids: dict[str, int] = {}
 
     def close(self) -> None:
