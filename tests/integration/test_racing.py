@@ -130,7 +130,7 @@ def test_of_many_cords_that_are_pulled_at_once_one_pull_settles_all(
         return settle(*arguments, **options)
 
     monkeypatch.setattr(settling, "step", counted_step)
-    monkeypatch.setattr(pulling, "settle", settle_after_somebody_else)
+    monkeypatch.setattr(pulling, "settle_what_was_asked", settle_after_somebody_else)
     chain.publish("ingest", "p1")
     chain.tick()
     chain.pull("orders", "p1")
