@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from airflow import settings
 
 from tests.faults.breaking import Breaker, Point
-from tests.faults.kinds import Died, Fault, kinds
+from tests.faults.kinds import Fault, kinds
 from tests.faults.stories import STORIES
 from tests.simulation.playing import Played, play_acts
 
@@ -127,7 +127,9 @@ def _break(attack: Attack, act: Act, stage: Stage) -> None:
         with breaker.on():
             stage.play(act)
         return
-    except (Died, Exception) as error:  # noqa: BLE001  whatever it is, Airflow may have to live with it
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  a process that died in a thread ends a group of tasks
         settings.Session.remove()
         if act.do in (*BY_A_SCHEDULER, *BY_A_WORKER) and not attack.fault.ends_transaction:
             stage.problems.append(f"{act} failed: {type(error).__name__}: {error}")
