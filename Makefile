@@ -40,6 +40,7 @@ simulate: venv ## play N random histories and judge them (N=100; ARGS="--interle
 	$(BIN)/python -m tests.simulation -n $(N) $(ARGS)
 
 prove: venv ## many cords at once in a real Airflow, for up to an hour (ARGS="--database mariadb", "--executor celery")
+	ANDON_TEST_BACKEND=postgres ANDON_TEST_LONG=yes $(BIN)/python -m pytest tests/system -m long
 	$(BIN)/python -m tests.prove $(ARGS)
 
 faults: venv ## break every step towards the database, for hours (ARGS="--every 20", "--backend mariadb")

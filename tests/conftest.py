@@ -2,6 +2,7 @@
 One pytest process, one metadata database: Airflow reads its configuration when it is imported.
 
 ``ANDON_TEST_BACKEND`` chooses it, ``sqlite`` (default), ``postgres`` or ``mariadb``; ``make test`` runs all.
+``ANDON_TEST_LONG=yes`` runs what takes minutes, too, as ``make prove`` does.
 What follows until the fixtures happens before Airflow is imported anywhere. The database has a folder or a
 name of its own, is migrated when the first test asks for it, and is gone at the end.
 """
@@ -83,9 +84,11 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what asks for other backends: it runs in the processes that have those."""
+    """Leave out what asks for other backends, which runs in the processes that have those, and what is long."""
 
     def runs_here(item: pytest.Item) -> bool:
+        if item.get_closest_marker("long") and not os.environ.get("ANDON_TEST_LONG"):
+            return False
         asked_for = [name for name in BACKENDS if item.get_closest_marker(name)]
         return not asked_for or BACKEND in asked_for
 

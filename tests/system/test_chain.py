@@ -11,7 +11,7 @@ from tests.system.warehouse.judge import Judge
 from tests.system.warehouse.stage import staged
 from tests.system.warehouse.stories import play_chain
 
-pytestmark = [pytest.mark.system, pytest.mark.postgres]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.postgres]
 
 PULLS = 8
 SECONDS_OF_A_TASK = 2.0

@@ -18,7 +18,7 @@ from demo.airflow_process import AirflowFailed, RunningAirflow
 from demo.andon import find, first_json
 from tests.databases import postgres, text_of
 
-pytestmark = [pytest.mark.system, pytest.mark.postgres]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.postgres]
 
 DAGS = Path(__file__).parent / "disable_dags"
 SECONDS_WITHOUT = 8.0
