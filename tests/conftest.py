@@ -84,7 +84,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what asks for other backends, which runs in the processes that have those, and what is long."""
+    """Leave out what runs in the processes that have other backends, and what takes long."""
 
     def runs_here(item: pytest.Item) -> bool:
         if item.get_closest_marker("long") and not os.environ.get("ANDON_TEST_LONG"):
