@@ -43,13 +43,10 @@ def main() -> int:
             done[attack.fault.name] += 1
             if played.wrong:
                 bad += 1
-                print(f"\n{attack}\n  {attack.again}")
+                print(f"\n{attack}\n  {attack.again} --backend {options.backend}")
                 print("\n".join(f"  {each}" for each in first_of_each(played.wrong)))
-                if options.at is not None:
-                    from tests.simulation.telling import line
-
-                    print("\n".join(map(line, played.trace.events)))
-                    print(played.traceback)
+                if options.at is not None and played.trace is not None:
+                    print("\n".join([*map(line, played.trace.events), played.traceback]))
             _progress(number, len(chosen), time.monotonic() - started, bad)
     print(f"\n{dict(done)}; {bad} with complaints")
     return 1 if bad else 0

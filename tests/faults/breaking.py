@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
 _OURS = airflow_lean_provider.__path__[0]
+_EXECUTIONS = ("do_execute", "do_execute_no_params", "do_executemany")
 
 
 class Point(NamedTuple):
@@ -76,15 +77,13 @@ class Breaker:
                 breaks.does(connection.cursor())
 
         dialect.do_commit = do_commit  # type: ignore[method-assign]
-        event.listen(self.engine, "do_execute", self._execute)
-        event.listen(self.engine, "do_execute_no_params", self._execute)
-        event.listen(self.engine, "do_executemany", self._execute)
+        for name in _EXECUTIONS:
+            event.listen(self.engine, name, self._execute)
         try:
             yield
         finally:
-            event.remove(self.engine, "do_execute", self._execute)
-            event.remove(self.engine, "do_execute_no_params", self._execute)
-            event.remove(self.engine, "do_executemany", self._execute)
+            for name in _EXECUTIONS:
+                event.remove(self.engine, name, self._execute)
             dialect.do_commit = original  # type: ignore[method-assign]
 
     def _execute(self, cursor: Any, statement: str, *_: Any) -> None:

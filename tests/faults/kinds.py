@@ -12,10 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-
-class Died(BaseException):
-    """The process that executed the statement is gone; nothing of it reaches the database any more."""
-
+from tests.simulation.stage import Died
 
 Break = Callable[[Any], None]
 """Does to the cursor what ends in the error."""
